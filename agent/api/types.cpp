@@ -1,0 +1,1 @@
+#include "agent/api/types.hpp"

@@ -1,0 +1,147 @@
+#pragma once
+#include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+// The shapes of the control API, shared by agent/ and cli/: exactly the JSON of docs/openapi.yaml,
+// in ECS's spelling. Times are UTC text with microseconds ("2026-01-31T12:00:00.000000Z"), durations
+// milliseconds with fraction.
+namespace lastcall::api {
+
+namespace json = boost::json;
+
+struct Requester {
+    std::optional<std::int64_t> uid, pid;
+    std::string via;
+};
+
+struct Survivor {
+    std::int64_t pid = 0;
+    std::string command, state, waitChannel;
+};
+
+struct Phase {
+    std::string phase;                     ///< "DRAIN"
+    std::optional<std::string> container;  ///< SIGTERM and SIGKILL name theirs
+    std::string startedAt;
+    double durationMs = 0;
+    std::optional<std::string> outcome;  ///< none while it goes on
+    json::object detail;
+};
+
+struct ContainerEnd {
+    std::string name;
+    std::optional<std::int64_t> exitCode;
+    std::optional<std::string> signal;    ///< "SIGKILL", if one ended it
+    std::optional<std::string> killedBy;  ///< the phase that did
+    std::optional<std::string> reason;
+};
+
+/// The record of a stop; of one still going on if `outcome` is none.
+struct Stop {
+    std::string id, task, stopCode, stoppedReason;
+    Requester requestedBy;
+    std::string requestedAt;
+    std::optional<std::string> stoppedAt;
+    double durationMs = 0;
+    std::optional<std::string> outcome;
+    std::int64_t survivors = 0;
+    std::vector<Survivor> survivorDetails;  ///< left out when there are none
+    double deregistrationDelayMs = 0, savedMs = 0;
+    std::vector<ContainerEnd> containers;
+    std::vector<Phase> phases;
+};
+
+/// A stop in progress: what `agentctl stop` shows live.
+struct Progress {
+    Stop stop;
+    std::optional<std::int64_t> connections;
+    std::string waitingFor;
+    std::optional<std::string> next;  ///< the phase that comes when this wait is over …
+    std::optional<double> nextInMs;   ///< … at the latest in so long
+};
+
+struct Container {
+    std::string name;
+    std::optional<std::int64_t> pid, exitCode;
+    std::optional<std::string> signal, reason;
+    std::vector<std::string> command;
+    std::optional<std::string> logFile;
+};
+
+struct Task {
+    std::string name, id, lastStatus, desiredStatus;
+    std::optional<std::string> stopCode, stoppedReason;
+    std::string createdAt;
+    std::optional<std::string> startedAt, stoppingAt, stoppedAt;
+    std::vector<Container> containers;
+    std::vector<std::string> loadBalancers;
+    std::vector<std::int64_t> ports;
+    std::optional<std::int64_t> connections;
+    std::optional<double> stopTimeoutMs;  ///< none: half of what the stop deadline leaves
+    double deregistrationDelayMs = 0;
+    std::optional<Progress> stopping;
+    std::vector<Survivor> survivors;
+};
+
+/// POST /v1/tasks. What is left out is the agent's own setting; durations are text in Go's form or
+/// bare seconds, as in the environment.
+struct RunRequest {
+    std::string name;
+    std::vector<std::string> command;
+    std::vector<std::string> environment;  ///< "NAME=value", added to the agent's
+    std::string workingDirectory;
+    std::vector<std::int64_t> ports;
+    std::optional<std::vector<std::string>> loadBalancers;
+    std::optional<std::string> stopTimeout, deregistrationDelay, deregisterTimeout, drain, drainIdle,
+        drainSignal, stopSignal, stopDeadline, preStop, preStopTimeout;
+};
+
+/// POST /v1/tasks/{task}/stop and …/restart, all optional.
+struct StopRequest {
+    bool drain = true;
+    bool force = false;
+    std::optional<std::string> timeout, drainTimeout, signal, reason;
+};
+
+/// One row of GET /v1/config.
+struct Setting {
+    std::string name, flag, value, source;  ///< source: "default", "environment", "flag", "load balancer"
+};
+
+struct Metadata {
+    std::string Cluster, Version;
+    std::int64_t pid = 0;
+    std::string mode;  ///< "serve" or "run"
+};
+
+/// RFC 9457, application/problem+json.
+struct Problem {
+    std::string type = "about:blank", title, detail;
+    std::int64_t status = 0;
+};
+
+/// A value that doesn't fit, or a key that nobody knows: "'drain' must be true or false, not 7".
+class Malformed : public std::runtime_error {
+ public:
+    using std::runtime_error::runtime_error;
+};
+
+json::value to_json(const Stop& stop);
+json::value to_json(const Progress& progress);
+json::value to_json(const Task& task);
+json::value to_json(const RunRequest& request);
+json::value to_json(const StopRequest& request);
+json::value to_json(const Setting& setting);
+json::value to_json(const Metadata& metadata);
+json::value to_json(const Problem& problem);
+
+/// The way back, for every shape above; throws Malformed.
+template <class Shape>
+Shape from_json(const json::value& value);
+
+}  // namespace lastcall::api

@@ -1,0 +1,29 @@
+#pragma once
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "supervisor/phase.hpp"
+#include "supervisor/task.hpp"
+
+namespace lastcall {
+
+/// What survives the agent. An interface, because the order "record, then act" belongs to the
+/// stop, and the disk does not.
+///
+/// `record` returns when it is kept; whatever it throws, the stop acts all the same. Recording the
+/// same thing again replaces it.
+class Journal {
+ public:
+    virtual ~Journal() = default;
+    virtual awaitable<void> record(TaskState task) = 0;
+    /// The stop as it is now. `phase` is the index of the phase that has just begun or ended; none
+    /// when the stop itself was requested, shortened or ended.
+    virtual awaitable<void> record(StopRecord stop, std::optional<std::size_t> phase) = 0;
+    /// Stops of a task, or of all, newest first, at most `limit`.
+    virtual awaitable<std::vector<StopRecord>> stops(std::optional<std::string> task,
+                                                     std::size_t limit) = 0;
+};
+
+}  // namespace lastcall

@@ -1,0 +1,39 @@
+#pragma once
+#include <sys/types.h>
+
+#include <memory>
+#include <vector>
+
+#include "supervisor/phase.hpp"
+#include "supervisor/task.hpp"
+
+namespace lastcall {
+
+/// One container's processes: the main one, and all that it has forked. An interface, because
+/// tests need processes that live in virtual time.
+class Process {
+ public:
+    virtual ~Process() = default;
+    /// The main process's id; a stranger's may have it once the process was reaped.
+    virtual pid_t id() const = 0;
+    /// Who is gone gets nothing; SIGKILL takes the tree whatever the scope.
+    virtual void signal(int number, SignalScope scope) = 0;
+    /// The main process's end; gives the same answer however often it is asked.
+    virtual awaitable<ExitStatus> exit() = 0;
+    /// Returns when the main process is reaped and nothing of the tree is left.
+    virtual awaitable<void> empty() = 0;
+    /// Who is left now, the main process included.
+    virtual std::vector<Survivor> survivors() = 0;
+};
+
+/// Starts containers. An interface for the same reason.
+class Launcher {
+ public:
+    virtual ~Launcher() = default;
+    /// Returns when the command was executed. Throws std::system_error with errno's code ("cannot
+    /// start 'CMD': No such file or directory").
+    virtual std::unique_ptr<Process> launch(const ContainerDefinition& container,
+                                            const std::string& task_id) = 0;
+};
+
+}  // namespace lastcall

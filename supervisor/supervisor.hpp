@@ -1,0 +1,106 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "supervisor/await.hpp"
+#include "supervisor/clock.hpp"
+#include "supervisor/connections.hpp"
+#include "supervisor/journal.hpp"
+#include "supervisor/load_balancer.hpp"
+#include "supervisor/log.hpp"
+#include "supervisor/process.hpp"
+#include "supervisor/stop_request.hpp"
+#include "supervisor/task.hpp"
+
+namespace lastcall {
+
+/// The caller is wrong: the text is for a human.
+class BadRequest : public std::runtime_error {
+ public:
+    using std::runtime_error::runtime_error;
+};
+/// The name is taken by a task that isn't STOPPED.
+class Conflict : public BadRequest {
+ public:
+    using BadRequest::BadRequest;
+};
+/// There is no task of that name.
+class NoSuchTask : public BadRequest {
+ public:
+    using BadRequest::BadRequest;
+};
+
+/// Everything concrete that the supervisor works with; chosen in agent/.
+struct Surroundings {
+    asio::any_io_executor executor;
+    Clock& clock;
+    Journal& journal;
+    Log& log;
+    Launcher& launcher;
+    /// Understands a task's load balancer URLs. Throws BadRequest for one it can't.
+    std::function<std::vector<Membership>(const TaskDefinition&)> memberships;
+    /// The kernel's word on one task; `processes` are its containers' processes.
+    std::function<std::unique_ptr<Evidence>(const TaskDefinition&, std::vector<Process*> processes)>
+        evidence;
+    /// A random id, unique for ever: 32 hex digits.
+    std::function<std::string()> new_id;
+    Clock::duration cleanup_wait = std::chrono::hours(3);  ///< a STOPPED task stays in `ps`
+};
+
+/// How a stop is going: what `stop` on a terminal shows.
+struct StopProgress {
+    StopRecord record;
+    std::optional<std::int64_t> connections;        ///< left now, while draining
+    std::string waiting_for;                        ///< "3 connections of haproxy:…", for people
+    std::optional<Phase> next;                      ///< what comes when the current wait is over …
+    std::optional<Clock::duration> next_in;         ///< … at the latest in so long
+};
+
+/// What `ps` shows of a task.
+struct TaskView {
+    TaskState state;
+    std::optional<std::int64_t> connections;  ///< open now, if the kernel can tell
+    std::optional<StopProgress> stop;         ///< while it is being stopped
+    std::vector<Survivor> survivors;          ///< of an unkillable one
+};
+
+/// The set of tasks. One coroutine lives each task's life, inside one gate; requests only leave a
+/// wish with it and wait, so a client that goes away cancels nothing.
+class Supervisor {
+ public:
+    explicit Supervisor(Surroundings surroundings);
+    ~Supervisor();
+
+    /// Launches a task's containers; returns when they were executed. Throws BadRequest, Conflict,
+    /// or what Launcher throws (the task is then STOPPED, TaskFailedToStart).
+    awaitable<TaskView> start(TaskDefinition definition);
+    /// The same for a process that was launched already.
+    void start_with(TaskDefinition definition, std::string task_id, std::unique_ptr<Process> process);
+    /// Starts a stop, or joins the one in progress and shortens it; never waits. A STOPPED task:
+    /// no effect. Throws NoSuchTask.
+    void request_stop(const std::string& name, const StopRequest& request);
+    /// Waits for the end of the task's stop: the record of it. Throws NoSuchTask.
+    awaitable<StopRecord> stopped(std::string name);
+    /// Stop, then start again as it was defined. Throws as those do; std::runtime_error if it
+    /// couldn't be stopped.
+    awaitable<TaskView> restart(std::string name, StopRequest request);
+    /// To the main process of every container. Throws NoSuchTask, or BadRequest if it isn't running.
+    void signal(const std::string& name, int number);
+    /// Forgets a STOPPED task. Throws NoSuchTask, or Conflict if it isn't STOPPED.
+    void forget(const std::string& name);
+
+    TaskView view(const std::string& name);
+    std::vector<TaskView> views();
+    /// Stops all tasks, side by side; refuses new ones from now on; returns when all have ended.
+    awaitable<std::vector<StopRecord>> shut_down(StopRequest request);
+
+ private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lastcall

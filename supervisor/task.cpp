@@ -1,0 +1,2 @@
+#include "supervisor/task.hpp"
+namespace lastcall {}
