@@ -15,6 +15,7 @@
 #include <list>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -53,6 +54,17 @@ inline awaitable<bool> done(awaitable<void> work) {
 template <class T>
 awaitable<std::optional<T>> before(Clock& clock, Clock::time_point deadline, awaitable<T> work) {
     return unless(clock.sleep_until(deadline), std::move(work));
+}
+
+/// What went wrong, for people: the text of the exception being handled.
+inline std::string failure_text() {
+    try {
+        throw;
+    } catch (const std::exception& error) {
+        return error.what();
+    } catch (...) {
+        return "an unknown failure";
+    }
 }
 
 /// A latch: `set` once, and everyone waiting (or about to wait) goes on.

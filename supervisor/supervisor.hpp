@@ -13,7 +13,7 @@
 #include "supervisor/load_balancer.hpp"
 #include "supervisor/log.hpp"
 #include "supervisor/process.hpp"
-#include "supervisor/stop_request.hpp"
+#include "supervisor/stop.hpp"
 #include "supervisor/task.hpp"
 
 namespace lastcall {
@@ -49,15 +49,6 @@ struct Surroundings {
     /// A random id, unique for ever: 32 hex digits.
     std::function<std::string()> new_id;
     Clock::duration cleanup_wait = std::chrono::hours(3);  ///< a STOPPED task stays in `ps`
-};
-
-/// How a stop is going: what `stop` on a terminal shows.
-struct StopProgress {
-    StopRecord record;
-    std::optional<std::int64_t> connections;        ///< left now, while draining
-    std::string waiting_for;                        ///< "3 connections of haproxy:…", for people
-    std::optional<Phase> next;                      ///< what comes when the current wait is over …
-    std::optional<Clock::duration> next_in;         ///< … at the latest in so long
 };
 
 /// What `ps` shows of a task.

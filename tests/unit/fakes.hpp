@@ -1,0 +1,250 @@
+#pragma once
+#include <csignal>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "supervisor/connections.hpp"
+#include "supervisor/journal.hpp"
+#include "supervisor/load_balancer.hpp"
+#include "supervisor/log.hpp"
+#include "supervisor/process.hpp"
+#include "tests/unit/sim.hpp"
+
+// Parts of a world in virtual time. They behave; they don't expect.
+namespace lastcall {
+
+using Sent = std::vector<std::pair<Clock::duration, int>>;
+
+/// A process tree: a main process and, if wanted, children that it leaves behind.
+class FakeProcess final : public Process {
+ public:
+    explicit FakeProcess(Sim& sim) : sim_(sim), main_gone_(sim.executor()), all_gone_(sim.executor()) {}
+
+    std::map<int, Clock::duration> exits_on;      ///< signal → how long it then takes to exit
+    std::map<int, Clock::duration> tree_leaves_on;  ///< the same for the children left behind
+    bool has_children = false;
+    bool unkillable = false;
+    bool unwatchable = false;  ///< waiting for it fails
+    bool unsignallable = false;
+    Sent signals;       ///< but SIGCONT
+    Sent tree_signals;  ///< those sent to the whole tree
+    int continued = 0;
+
+    pid_t id() const override { return 4711; }
+    void signal(int number, SignalScope scope) override {
+        if (unsignallable) throw std::runtime_error("cannot signal: denied");
+        if (number == SIGCONT) {
+            ++continued;
+            return;
+        }
+        const auto now = sim_.clock.now().time_since_epoch();
+        (scope == SignalScope::tree ? tree_signals : signals).emplace_back(now, number);
+        if (number == SIGKILL) {
+            if (!unkillable) {
+                leave({.signal = SIGKILL});
+                leave_tree();
+            }
+            return;
+        }
+        if (const auto found = exits_on.find(number); found != exits_on.end() && !status_) {
+            exit_at(now + found->second, {});
+        }
+        const auto found = tree_leaves_on.find(number);
+        if (scope == SignalScope::tree && found != tree_leaves_on.end()) {
+            sim_.at(now + found->second, [this] { leave_tree(); });
+        }
+    }
+    void exit_at(Clock::duration time, ExitStatus status) {
+        sim_.at(time, [this, status] { leave(status); });
+    }
+    awaitable<ExitStatus> exit() override {
+        if (unwatchable) throw std::runtime_error("cannot wait for the process: no pidfd");
+        co_await main_gone_.wait();
+        co_return *status_;
+    }
+    awaitable<void> empty() override {
+        co_await main_gone_.wait();
+        if (has_children) co_await all_gone_.wait();
+    }
+    std::vector<Survivor> survivors() override {
+        std::vector<Survivor> left;
+        if (!status_) left.push_back({.pid = 4711, .command = "main", .state = 'D'});
+        if (has_children && !all_gone_.is_set()) {
+            left.push_back({.pid = 4712, .command = "child", .state = 'S'});
+        }
+        return left;
+    }
+
+ private:
+    void leave(ExitStatus status) {
+        if (status_) return;
+        status_ = status;
+        main_gone_.set();
+    }
+    void leave_tree() { all_gone_.set(); }
+
+    Sim& sim_;
+    std::optional<ExitStatus> status_;
+    Event main_gone_, all_gone_;
+};
+
+/// A load balancer that knows how many requests are in flight, or one that doesn't.
+class FakeLoadBalancer final : public LoadBalancer {
+ public:
+    explicit FakeLoadBalancer(Sim& sim) : sim_(sim) {}
+
+    Clock::duration acknowledges_in{};                ///< each deregistration takes so long
+    std::optional<Clock::duration> unused_after = 20s;  ///< from the deregistration; none: never
+    int failures = 0;               ///< the first so many deregistrations fail, and may be retried
+    bool refuses = false;           ///< every one fails, and no retry can mend it
+    bool silent = false;            ///< it answers nothing at all
+    bool throws_nonsense = false;   ///< it throws what isn't even an exception
+    std::optional<Clock::duration> breaks_at;  ///< from then on it doesn't report
+    std::int64_t in_flight = 3;
+    std::vector<Clock::duration> deregistered, registered;  ///< when it was asked
+    std::optional<std::uint16_t> port;
+
+    awaitable<void> register_target(const std::string&) override {
+        registered.push_back(now());
+        if (silent) co_await sim_.clock.sleep_until(never);
+    }
+    awaitable<void> deregister(const std::string& target) override {
+        deregistered.push_back(now());
+        if (throws_nonsense) throw 42;
+        if (silent) co_await sim_.clock.sleep_until(never);
+        if (acknowledges_in > 0ns) co_await sim_.clock.sleep_until(sim_.clock.now() + acknowledges_in);
+        if (refuses) throw LoadBalancerError("cannot deregister " + target + ": No such server.", false);
+        if (failures-- > 0) {
+            throw LoadBalancerError("cannot deregister " + target + ": connection refused", true);
+        }
+        since_ = now();
+    }
+    awaitable<TargetReport> state_of(const std::string&) override {
+        if (breaks_at && now() >= *breaks_at) {
+            throw LoadBalancerError("cannot ask: connection refused", true);
+        }
+        const bool unused = since_ && unused_after && now() >= *since_ + *unused_after;
+        co_return TargetReport{.state = unused ? TargetState::unused : TargetState::draining,
+                               .connections = unused ? 0 : in_flight,
+                               .port = port};
+    }
+
+ private:
+    Clock::duration now() const { return sim_.clock.now().time_since_epoch(); }
+    Sim& sim_;
+    std::optional<Clock::duration> since_;
+};
+
+/// What the kernel would tell: connections that come and go at given times.
+class FakeEvidence final : public Evidence {
+ public:
+    struct Visit {
+        Clock::duration from{}, to = Clock::duration::max();
+        std::optional<Clock::duration> rests_from;  ///< at rest since then
+    };
+    explicit FakeEvidence(Sim& sim) : sim_(sim) {}
+
+    std::vector<Visit> visits;
+    bool blind = false;   ///< nothing can be known
+    bool throws = false;  ///< looking fails
+    Clock::duration listens_from{};
+    std::vector<std::uint16_t> named_ports;
+
+    std::optional<std::vector<Connection>> open() override {
+        if (throws) throw std::runtime_error("cannot dump sockets: denied");
+        if (blind) return std::nullopt;
+        const auto now = sim_.clock.now().time_since_epoch();
+        std::vector<Connection> seen;
+        for (std::size_t index = 0; index < visits.size(); ++index) {
+            const Visit& visit = visits[index];
+            if (now < visit.from || now >= visit.to) continue;
+            Connection connection{.cookie = index + 1, .port = 8081, .peer = "127.0.0.1"};
+            if (visit.rests_from && now >= *visit.rests_from) connection.at_rest = now - *visit.rests_from;
+            seen.push_back(std::move(connection));
+        }
+        return seen;
+    }
+    std::optional<bool> listening() override {
+        if (blind) return std::nullopt;
+        return sim_.clock.now().time_since_epoch() >= listens_from;
+    }
+    void named(std::uint16_t port) override { named_ports.push_back(port); }
+
+ private:
+    Sim& sim_;
+};
+
+/// Remembers every record; may be slow, or broken.
+class FakeJournal final : public Journal {
+ public:
+    explicit FakeJournal(Sim& sim) : sim_(sim) {}
+    bool broken = false;
+    Clock::duration takes{};
+    std::vector<StopRecord> records;
+    std::vector<TaskState> tasks;
+
+    awaitable<void> record(TaskState task) override {
+        co_await work();
+        tasks.push_back(std::move(task));
+    }
+    awaitable<void> record(StopRecord stop, std::optional<std::size_t>) override {
+        co_await work();
+        records.push_back(std::move(stop));
+    }
+    awaitable<std::vector<StopRecord>> stops(std::optional<std::string>, std::size_t) override {
+        co_return records;
+    }
+
+ private:
+    awaitable<void> work() {
+        if (takes > 0ns) co_await sim_.clock.sleep_until(sim_.clock.now() + takes);
+        if (broken) throw std::runtime_error("cannot record: disk is full");
+    }
+    Sim& sim_;
+};
+
+/// Keeps what was said, "warn: message error=…".
+class FakeLog final : public Log {
+ public:
+    std::vector<std::string> lines;
+    void say(Level level, std::string_view message, std::initializer_list<Field> fields) override {
+        static constexpr const char* names[] = {"debug", "info", "warn", "error", "crit", "none"};
+        std::string line = std::string(names[static_cast<int>(level)]) + ": " + std::string(message);
+        for (const auto& [key, value] : fields) line += " " + std::string(key) + "=" + value;
+        lines.push_back(std::move(line));
+    }
+    bool said(std::string_view text) const {
+        return std::any_of(lines.begin(), lines.end(), [text](const std::string& line) {
+            return line.find(text) != std::string::npos;
+        });
+    }
+};
+
+/// Gives out processes as a test prepares them.
+class FakeLauncher final : public Launcher {
+ public:
+    explicit FakeLauncher(Sim& sim) : sim_(sim) {}
+    std::function<void(FakeProcess&)> prepare;
+    std::vector<FakeProcess*> launched;
+    std::vector<ContainerDefinition> definitions;
+    bool fails = false;
+
+    std::unique_ptr<Process> launch(const ContainerDefinition& container, const std::string&) override {
+        if (fails) {
+            throw std::system_error(ENOENT, std::generic_category(), "cannot start '" + container.name + "'");
+        }
+        auto process = std::make_unique<FakeProcess>(sim_);
+        if (prepare) prepare(*process);
+        launched.push_back(process.get());
+        definitions.push_back(container);
+        return process;
+    }
+
+ private:
+    Sim& sim_;
+};
+
+}  // namespace lastcall
