@@ -67,6 +67,9 @@ inline std::string failure_text() {
     }
 }
 
+/// Throws if this coroutine was cancelled: for after a catch-all, which may have swallowed that.
+inline awaitable<void> leave_if_cancelled() { co_return; }
+
 /// A latch: `set` once, and everyone waiting (or about to wait) goes on.
 class Event {
  public:

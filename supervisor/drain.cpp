@@ -147,6 +147,7 @@ awaitable<bool> Leaving::attempt(Watch& watch, Clock::time_point until) {
     } catch (...) {
         watch.error = failure_text();
     }
+    co_await leave_if_cancelled();
     co_return false;
 }
 

@@ -152,8 +152,10 @@ awaitable<bool> Stop::leave_on_signal(std::size_t index) {
         co_await recorder_.skip(Phase::sigterm, name, "force", limits_.forced_by);
         co_return false;
     }
-    const bool main_gone = exits_[index].has_value();
-    if (main_gone && process.survivors().empty()) co_return true;
+    if (process.survivors().empty()) {
+        exits_[index] = co_await process.exit();
+        co_return true;
+    }
     const auto timeout = limits_.stop_timeout(own_timeout);
     const auto deadline = std::min(after(scene_.clock.now(), timeout), limits_.kill.at());
     Detail detail;
@@ -165,7 +167,9 @@ awaitable<bool> Stop::leave_on_signal(std::size_t index) {
 
     auto leaving = before(scene_.clock, deadline, tree_leaves(index, phase));
     const auto left = co_await unless(limits_.kill.reached(), std::move(leaving));
-    if (left && *left) {
+    const bool all_gone = process.survivors().empty();
+    if ((left && *left) || all_gone) {  // gone in the very instant of the deadline is gone in time
+        exits_[index] = co_await process.exit();
         co_await recorder_.end(phase, Outcome::completed);
         co_return true;
     }
@@ -226,7 +230,7 @@ awaitable<bool> Stop::kill(std::size_t index) {
 }
 
 awaitable<void> Stop::clean_up() {
-    if (!scene_.watches.empty()) co_await leaving_.deregister_late();
+    if (!exited_by_itself_) co_await leaving_.deregister_late();
 }
 
 // ------------------------------------------------------------------------- around the story

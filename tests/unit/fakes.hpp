@@ -60,6 +60,7 @@ class FakeProcess final : public Process {
     void exit_at(Clock::duration time, ExitStatus status) {
         sim_.at(time, [this, status] { leave(status); });
     }
+    void exit_now(ExitStatus status) { leave(status); }
     awaitable<ExitStatus> exit() override {
         if (unwatchable) throw std::runtime_error("cannot wait for the process: no pidfd");
         co_await main_gone_.wait();
