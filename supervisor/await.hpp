@@ -112,11 +112,34 @@ class Bell {
     bool rung_ = false;
 };
 
+/// Beats for everyone who listens at that moment, and for nobody else.
+class Pulse {
+ public:
+    explicit Pulse(asio::any_io_executor executor)
+        : timer_(std::move(executor), asio::steady_timer::time_point::max()) {}
+    void beat() {
+        ++beats_;
+        timer_.cancel();
+    }
+    awaitable<void> next() {
+        boost::system::error_code error;
+        const auto heard = beats_;
+        co_await timer_.async_wait(asio::redirect_error(use_awaitable, error));
+        if (beats_ == heard) throw boost::system::system_error(error);
+    }
+
+ private:
+    asio::steady_timer timer_;
+    std::size_t beats_ = 0;
+};
+
 /// A moment that can come closer, never recede.
 class Deadline {
  public:
     Deadline(asio::any_io_executor executor, Clock& clock, Clock::time_point at = never)
-        : clock_(clock), at_(at), moved_(std::move(executor), asio::steady_timer::time_point::max()) {}
+        : clock_(clock),
+          at_(at),
+          moved_(std::move(executor), asio::steady_timer::time_point::max()) {}
     Clock::time_point at() const { return at_; }
     /// False, and no effect, if `at` isn't earlier than what is planned.
     bool shorten(Clock::time_point at) {
@@ -197,7 +220,8 @@ inline awaitable<void> all(std::vector<awaitable<void>> works) {
     namespace ax = asio::experimental;
     if (works.empty()) co_return;
     const auto executor = co_await asio::this_coro::executor;
-    using Spawned = decltype(asio::co_spawn(executor, std::declval<awaitable<void>>(), asio::deferred));
+    using Spawned =
+        decltype(asio::co_spawn(executor, std::declval<awaitable<void>>(), asio::deferred));
     std::vector<Spawned> running;
     for (auto& work : works) {
         running.push_back(asio::co_spawn(executor, std::move(work), asio::deferred));

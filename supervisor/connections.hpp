@@ -2,7 +2,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -34,5 +33,13 @@ class Evidence {
     /// A load balancer named a port of the task; no effect where the configuration names them.
     virtual void named(std::uint16_t port) = 0;
 };
+
+class Process;
+
+/// The real evidence, by sock_diag. `configured` ports win; else those that load balancers name;
+/// else those found: with `whole_namespace` (as PID 1) every non-loopback TCP listener that isn't
+/// the agent's own, otherwise what the processes' trees listen on.
+std::unique_ptr<Evidence> task_connections(Clock& clock, std::vector<std::uint16_t> configured,
+                                           std::vector<Process*> processes, bool whole_namespace);
 
 }  // namespace lastcall

@@ -7,10 +7,10 @@
 namespace lastcall {
 namespace {
 
-constexpr Clock::duration look_again = 20ms;       // at the kernel's evidence, while draining
-constexpr Clock::duration ask_again = 250ms;       // a load balancer, after the drain
-constexpr Clock::duration grace_after_exit = 2s;   // for DEREGISTER, when the task is gone already
-constexpr Clock::duration silence = 1s;            // settle for one that has stopped reporting
+constexpr Clock::duration look_again = 20ms;      // at the kernel's evidence, while draining
+constexpr Clock::duration ask_again = 250ms;      // a load balancer, after the drain
+constexpr Clock::duration grace_after_exit = 2s;  // for DEREGISTER, when the task is gone already
+constexpr Clock::duration silence = 1s;           // settle for one that has stopped reporting
 constexpr Clock::duration first_backoff = 100ms;
 constexpr Clock::duration longest_backoff = 5s;
 
@@ -42,7 +42,8 @@ bool satisfied(Watch& watch, const std::optional<std::vector<Connection>>& seen,
     if (watch.mode == DrainMode::none) return true;
     if (watch.open_at_failure) {
         const auto& then = *watch.open_at_failure;
-        return seen && std::none_of(seen->begin(), seen->end(), [&then](const Connection& connection) {
+        return seen &&
+               std::none_of(seen->begin(), seen->end(), [&then](const Connection& connection) {
                    return then.contains(connection.cookie);
                });
     }
@@ -58,7 +59,8 @@ bool satisfied(Watch& watch, const std::optional<std::vector<Connection>>& seen,
     }
     if (!watch.zero_since) watch.zero_since = now;
     if (!watch.first_zero) watch.first_zero = now;
-    const auto settle = watch.silent_since ? std::max(membership.settle, silence) : membership.settle;
+    const auto settle =
+        watch.silent_since ? std::max(membership.settle, silence) : membership.settle;
     return now - *watch.zero_since >= settle || now - *watch.first_zero >= 3 * settle;
 }
 
@@ -67,7 +69,8 @@ Leaving::Leaving(Scene scene, std::vector<Watch> watches)
       watches_(std::move(watches)),
       news_(scene.executor),
       asking_(scene.executor),
-      random_(static_cast<std::minstd_rand::result_type>(scene.clock.now().time_since_epoch().count())) {}
+      random_(static_cast<std::minstd_rand::result_type>(
+          scene.clock.now().time_since_epoch().count())) {}
 
 awaitable<void> Leaving::deregister() {
     std::vector<awaitable<void>> works;
@@ -151,11 +154,13 @@ awaitable<bool> Leaving::attempt(Watch& watch, Clock::time_point until) {
     co_return false;
 }
 
-/// Full jitter over the upper half: many tasks that lost the same load balancer don't come together.
+/// Full jitter over the upper half: many tasks that lost the same load balancer don't come
+/// together.
 Clock::duration Leaving::backoff(int attempt) {
     const auto doubled = first_backoff * (1 << std::min(attempt - 1, 10));
     const auto longest = std::min<Clock::duration>(doubled, longest_backoff);
-    std::uniform_int_distribution<Clock::duration::rep> spread(longest.count() / 2, longest.count());
+    std::uniform_int_distribution<Clock::duration::rep> spread(longest.count() / 2,
+                                                               longest.count());
     return Clock::duration(spread(random_));
 }
 
@@ -251,7 +256,8 @@ awaitable<void> Leaving::drain() {
     }
     co_await recorder.end(phase, outcome);
     const auto drained = recorder.record().phases[phase].duration;
-    recorder.record().saved = std::max(limits.deregistration_delay - drained, Clock::duration::zero());
+    recorder.record().saved =
+        std::max(limits.deregistration_delay - drained, Clock::duration::zero());
 }
 
 awaitable<bool> Leaving::all_satisfied(std::size_t phase) {
@@ -335,7 +341,8 @@ std::string Leaving::waiting_for() const {
         if (watch->membership.knows && !watch->silent_since && report && report->connections) {
             text += fmt::format("{} in flight at {}", *report->connections, watch->membership.url);
         } else if (last_seen_) {
-            text += fmt::format("{} open connections behind {}", last_seen_->size(), watch->membership.url);
+            text += fmt::format("{} open connections behind {}", last_seen_->size(),
+                                watch->membership.url);
         } else {
             text += fmt::format("{} (no evidence of connections)", watch->membership.url);
         }
@@ -352,7 +359,8 @@ awaitable<void> Leaving::deregister_late() {
         const auto phase = co_await scene_.recorder.begin(Phase::cleanup, "", detail);
         watch.acknowledged = co_await attempt(watch, until);
         if (!watch.acknowledged) scene_.recorder.note(phase, "error", watch.error);
-        co_await scene_.recorder.end(phase, watch.acknowledged ? Outcome::completed : Outcome::failed);
+        co_await scene_.recorder.end(phase,
+                                     watch.acknowledged ? Outcome::completed : Outcome::failed);
     }
 }
 

@@ -33,8 +33,8 @@ struct Watch {
 /// The open connections that `mode` waits for: all, or with `idle` those that aren't at rest.
 std::int64_t waited_for(const std::vector<Connection>& open, DrainMode mode, Clock::duration idle);
 
-/// DESIGN section 1's table: whether this load balancer is satisfied at `now`, when the kernel shows
-/// `seen`. Keeps the watch's settle times.
+/// DESIGN section 1's table: whether this load balancer is satisfied at `now`, when the kernel
+/// shows `seen`. Keeps the watch's settle times.
 bool satisfied(Watch& watch, const std::optional<std::vector<Connection>>& seen,
                Clock::time_point now, Clock::duration idle);
 

@@ -12,7 +12,8 @@ class Limit {
  public:
     Limit(asio::any_io_executor executor, Clock& clock) : deadline_(std::move(executor), clock) {}
     /// No effect if `at` isn't earlier. `by`: the person who wanted it, if one did.
-    void shorten(Clock::time_point at, std::string_view why, const std::optional<Requester>& by = {}) {
+    void shorten(Clock::time_point at, std::string_view why,
+                 const std::optional<Requester>& by = {}) {
         if (!deadline_.shorten(at)) return;
         why_ = why;
         by_ = by;
@@ -48,8 +49,8 @@ class StopLimits {
     Clock::duration stop_timeout(const std::optional<Clock::duration>& container) const;
 
     Limit leave, signal, kill;
-    Clock::duration deregistration_delay;  ///< how long DRAIN may last
-    bool drains = true;                    ///< false: somebody said `--no-drain` before it began …
+    Clock::duration deregistration_delay;   ///< how long DRAIN may last
+    bool drains = true;                     ///< false: somebody said `--no-drain` before it began …
     std::optional<Requester> undrained_by;  ///< … this one
     std::optional<Requester> forced_by;     ///< who asked for SIGKILL at once
 

@@ -23,7 +23,8 @@ struct TargetReport {
 /// A load balancer refused, or can't be reached. The text starts with "cannot".
 class LoadBalancerError : public std::runtime_error {
  public:
-    LoadBalancerError(const std::string& what, bool retry) : std::runtime_error(what), retry_(retry) {}
+    LoadBalancerError(const std::string& what, bool retry)
+        : std::runtime_error(what), retry_(retry) {}
     /// Whether the same request may succeed later. "No such server." won't mend itself.
     bool retry() const { return retry_; }
 
@@ -54,13 +55,13 @@ struct Membership {
     std::string url;  ///< as configured, without secrets
     std::shared_ptr<LoadBalancer> load_balancer;
     std::string target;
-    bool knows = false;      ///< its report of "no connection left" can be had and is enough
-    bool registers = true;   ///< we register on start (`register=`)
-    std::optional<DrainMode> drain;            ///< `drain=`: wins over the task's
-    std::optional<std::uint16_t> port;         ///< `port=`: whose connections count
-    Clock::duration timeout = 5s;              ///< one request (`timeout=`)
-    Clock::duration settle = 100ms;            ///< how long zero must stay zero (`settle=`)
-    Clock::duration poll = 50ms;               ///< between two questions while draining
+    bool knows = false;     ///< its report of "no connection left" can be had and is enough
+    bool registers = true;  ///< we register on start (`register=`)
+    std::optional<DrainMode> drain;     ///< `drain=`: wins over the task's
+    std::optional<std::uint16_t> port;  ///< `port=`: whose connections count
+    Clock::duration timeout = 5s;       ///< one request (`timeout=`)
+    Clock::duration settle = 100ms;     ///< how long zero must stay zero (`settle=`)
+    Clock::duration poll = 50ms;        ///< between two questions while draining
 };
 
 std::string_view to_string(TargetState state);

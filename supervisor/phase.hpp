@@ -58,7 +58,7 @@ std::string to_string(const Requester& requester);
 struct Survivor {
     std::int32_t pid = 0;
     std::string command;
-    char state = '?';        ///< as in /proc/PID/stat, proc(5)
+    char state = '?';          ///< as in /proc/PID/stat, proc(5)
     std::string wait_channel;  ///< as in /proc/PID/wchan; empty if unreadable
     friend bool operator==(const Survivor&, const Survivor&) = default;
 };
@@ -71,7 +71,7 @@ struct ContainerEnd {
 };
 
 struct StopRecord {
-    std::string id;    ///< random, unique for ever
+    std::string id;  ///< random, unique for ever
     std::string task;
     std::string task_id;
     StopCode stop_code = StopCode::user_initiated;
@@ -89,8 +89,8 @@ struct StopRecord {
     std::vector<PhaseRecord> phases;
 };
 
-std::string_view to_string(Phase phase);              // "DEREGISTER", …
-std::string_view to_string(Outcome outcome);          // "timed_out", …
-std::string_view to_string(StopOutcome outcome);      // "graceful", …
+std::string_view to_string(Phase phase);          // "DEREGISTER", …
+std::string_view to_string(Outcome outcome);      // "timed_out", …
+std::string_view to_string(StopOutcome outcome);  // "graceful", …
 
 }  // namespace lastcall

@@ -8,8 +8,9 @@
 namespace lastcall {
 namespace {
 
-constexpr Clock::duration kill_patience = 10s;  // for SIGKILL to empty a tree; then it is unkillable
-constexpr Clock::duration kill_again = 100ms;   // what was forked while we killed
+constexpr Clock::duration kill_patience =
+    10s;                                       // for SIGKILL to empty a tree; then it is unkillable
+constexpr Clock::duration kill_again = 100ms;  // what was forked while we killed
 
 std::int64_t whole_milliseconds(Clock::duration duration) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
@@ -18,7 +19,8 @@ std::int64_t whole_milliseconds(Clock::duration duration) {
 std::optional<Clock::duration> longest_timeout(const std::vector<StoppingContainer>& containers) {
     std::optional<Clock::duration> longest;
     for (const auto& container : containers) {
-        if (container.stop_timeout) longest = std::max(longest.value_or(0s), *container.stop_timeout);
+        if (container.stop_timeout)
+            longest = std::max(longest.value_or(0s), *container.stop_timeout);
     }
     return longest;
 }
@@ -67,7 +69,8 @@ awaitable<void> Stop::leave_load_balancers() {
         co_await leaving_.deregister();
         const auto drain_signal = scene_.task.definition.stop.drain_signal;
         if (drain_signal) {
-            for (auto& each : scene_.containers) signal(each.process, *drain_signal, SignalScope::main);
+            for (auto& each : scene_.containers)
+                signal(each.process, *drain_signal, SignalScope::main);
         }
         leaving_.keep_asking();
     }
@@ -224,7 +227,8 @@ awaitable<bool> Stop::kill(std::size_t index) {
         }
         if (!gone) co_await scene_.clock.sleep_until(next);
     }
-    recorder_.note(phase, "survivors", static_cast<std::int64_t>(container.process.survivors().size()));
+    recorder_.note(phase, "survivors",
+                   static_cast<std::int64_t>(container.process.survivors().size()));
     co_await recorder_.end(phase, gone ? Outcome::completed : Outcome::failed);
     co_return gone;
 }
@@ -241,12 +245,13 @@ Stop::Stop(StopScene scene, const StopRequest& first)
               longest_timeout(scene_.containers), first),
       recorder_(scene_.clock, scene_.journal, scene_.log, opening(scene_, first)),
       gone_(scene_.executor),
-      leaving_({scene_.executor, scene_.clock, scene_.log, recorder_, limits_, scene_.evidence, gone_,
-                scene_.task.definition.stop},
+      leaving_({scene_.executor, scene_.clock, scene_.log, recorder_, limits_, scene_.evidence,
+                gone_, scene_.task.definition.stop},
                scene_.watches),
       watching_(scene_.executor),
       exits_(scene_.containers.size()),
-      stop_signal_(first.signal.value_or(scene_.task.definition.stop.stop_signal.value_or(SIGTERM))),
+      stop_signal_(
+          first.signal.value_or(scene_.task.definition.stop.stop_signal.value_or(SIGTERM))),
       exited_by_itself_(first.code == StopCode::essential_container_exited) {
     if (exited_by_itself_) gone_.set();
     for (std::size_t index = 0; index < scene_.containers.size(); ++index) {
@@ -279,7 +284,8 @@ void Stop::watch_exits() {
             say_failure("Process can't be watched");
         }
     };
-    for (auto& container : scene_.containers) watching_.spawn(watch_exit(container.process), failed);
+    for (auto& container : scene_.containers)
+        watching_.spawn(watch_exit(container.process), failed);
 }
 
 awaitable<void> Stop::watch_exit(Process& process) {
@@ -323,13 +329,14 @@ ContainerEnd Stop::how_it_ended(std::size_t index) const {
     ContainerEnd end{.name = scene_.containers[index].name, .exit = exits_[index]};
     const int signal = end.exit ? end.exit->signal : 0;
     if (signal == SIGKILL && ending.killed) end.killed_by = Phase::sigkill;
-    if (signal == stop_signal_ && ending.signalled && !end.killed_by) end.killed_by = Phase::sigterm;
+    if (signal == stop_signal_ && ending.signalled && !end.killed_by)
+        end.killed_by = Phase::sigterm;
     return end;
 }
 
 StopRecord Stop::finish() {
     StopRecord& record = recorder_.record();
-    const auto any = [this](auto Ending::*moment) {
+    const auto any = [this](auto Ending::* moment) {
         return std::any_of(endings_.begin(), endings_.end(),
                            [moment](const auto& ending) { return (*ending.*moment).has_value(); });
     };
@@ -375,12 +382,14 @@ StopProgress Stop::progress() const {
         case Phase::sigterm: {
             progress.next = Phase::sigkill;
             const auto* timeout = current.detail.find("stopTimeoutMs");
-            const auto planned = std::chrono::milliseconds(timeout ? std::get<std::int64_t>(*timeout) : 0);
+            const auto planned =
+                std::chrono::milliseconds(timeout ? std::get<std::int64_t>(*timeout) : 0);
             at = std::min(limits_.kill.at(), after(current.started, planned));
             break;
         }
         case Phase::sigkill:
-        case Phase::cleanup: break;
+        case Phase::cleanup:
+            break;
     }
     if (at != never) progress.next_in = std::max(at - now, Clock::duration::zero());
     return progress;

@@ -27,7 +27,7 @@ struct StopScene {
     Log& log;
     Launcher& launcher;  ///< for PRE_STOP
     Evidence& evidence;
-    TaskState& task;  ///< its last_status moves forward as the story goes
+    TaskState& task;             ///< its last_status moves forward as the story goes
     std::vector<Watch> watches;  ///< the load balancers to leave; none: no DEREGISTER, no DRAIN
     std::vector<StoppingContainer> containers;
     std::string id;  ///< the stop's own
@@ -44,8 +44,8 @@ struct StopProgress {
 
 /// One stop of one task. `run` tells the story, once; meanwhile `join` may shorten it.
 ///
-/// Whatever goes wrong on the way (a load balancer, the journal, the disk, an exception) ends in the
-/// record: SIGTERM and SIGKILL come at the times planned all the same.
+/// Whatever goes wrong on the way (a load balancer, the journal, the disk, an exception) ends in
+/// the record: SIGTERM and SIGKILL come at the times planned all the same.
 class Stop {
  public:
     Stop(StopScene scene, const StopRequest& first);

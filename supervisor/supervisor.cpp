@@ -9,15 +9,19 @@
 namespace lastcall {
 namespace {
 
-constexpr Clock::duration first_look = 5ms;       // for the ports of a task that has just started
+constexpr Clock::duration first_look = 5ms;  // for the ports of a task that has just started
 constexpr Clock::duration longest_look = 250ms;
-constexpr Clock::duration long_silence = 30s;     // until a task that listens on nothing is told of
+constexpr Clock::duration long_silence = 30s;  // until a task that listens on nothing is told of
 constexpr Clock::duration register_again = 1s;
 
 /// Everything about one task. Two own it: the table, and its life (a restart replaces it there).
 struct Task {
     Task(asio::any_io_executor executor, TaskState initial)
-        : state(std::move(initial)), wanted(executor), exited(executor), ended(executor), running(executor) {}
+        : state(std::move(initial)),
+          wanted(executor),
+          exited(executor),
+          ended(executor),
+          running(executor) {}
 
     TaskState state;
     std::vector<std::unique_ptr<Process>> processes;
@@ -35,7 +39,8 @@ struct Task {
 
 class Supervisor::Impl {
  public:
-    explicit Impl(Surroundings surroundings) : around_(std::move(surroundings)), lives_(around_.executor) {}
+    explicit Impl(Surroundings surroundings)
+        : around_(std::move(surroundings)), lives_(around_.executor) {}
 
     std::shared_ptr<Task> define(TaskDefinition definition, std::string id);
     void launch(Task& task);
@@ -54,8 +59,11 @@ class Supervisor::Impl {
  private:
     awaitable<void> live(std::shared_ptr<Task> task);
     awaitable<void> register_when_listening(Task& task, Watch& watch);
-    awaitable<bool> listened_on(Task& task);
-    awaitable<bool> register_once(Task& task, Watch& watch);
+    using Step = awaitable<void> (Impl::*)(Task&, Watch&);
+    awaitable<void> listened_on(Task& task);
+    awaitable<void> learn(Task& task, Watch& watch);
+    awaitable<void> register_target(Task& task, Watch& watch);
+    awaitable<bool> attempt(Task& task, Watch& watch, Step step);
     awaitable<void> watch_exit(Task& task, Process& process);
     void prepare_stop(Task& task, const StopRequest& request);
     void note_exits(Task& task);
@@ -70,9 +78,10 @@ std::shared_ptr<Task> Supervisor::Impl::define(TaskDefinition definition, std::s
                                    to_string(there->second->state.last_status)));
     }
     auto memberships = around_.memberships(definition);
-    auto task = std::make_shared<Task>(around_.executor, TaskState{.id = std::move(id),
-                                                                   .definition = std::move(definition),
-                                                                   .created_at = around_.clock.utc()});
+    auto task =
+        std::make_shared<Task>(around_.executor, TaskState{.id = std::move(id),
+                                                           .definition = std::move(definition),
+                                                           .created_at = around_.clock.utc()});
     for (auto& membership : memberships) {
         const DrainMode mode = membership.drain.value_or(task->state.definition.stop.drain);
         const bool registered = !membership.registers;
@@ -113,8 +122,9 @@ void Supervisor::Impl::begin(std::shared_ptr<Task> task) {
         } catch (...) {
             task->state.stopped_reason = failure_text();
         }
-        around_.log.say(Level::crit, "Life of a task ended by a failure",
-                        {{"task", task->state.definition.name}, {"error", task->state.stopped_reason}});
+        around_.log.say(
+            Level::crit, "Life of a task ended by a failure",
+            {{"task", task->state.definition.name}, {"error", task->state.stopped_reason}});
         task->ended.set();
     });
 }
@@ -138,7 +148,8 @@ awaitable<void> Supervisor::Impl::live(std::shared_ptr<Task> task) {
     co_await task->running.close();
     task->record = co_await task->stop->run();
     note_exits(*task);
-    if (task->state.last_status == TaskStatus::stopped) task->state.stopped_at = around_.clock.utc();
+    if (task->state.last_status == TaskStatus::stopped)
+        task->state.stopped_at = around_.clock.utc();
     co_await record(task->state);
     task->ended.set();
     for (const auto& process : task->processes) co_await process->empty();
@@ -180,18 +191,17 @@ void Supervisor::Impl::prepare_stop(Task& task, const StopRequest& request) {
     task.state.stop_code = request.code;
     task.state.stopped_reason = request.reason;
     task.state.desired_status = TaskStatus::stopped;
-    task.stop = std::make_unique<Stop>(
-        StopScene{.executor = around_.executor,
-                  .clock = around_.clock,
-                  .journal = around_.journal,
-                  .log = around_.log,
-                  .launcher = around_.launcher,
-                  .evidence = *task.evidence,
-                  .task = task.state,
-                  .watches = std::move(watches),
-                  .containers = std::move(containers),
-                  .id = around_.new_id()},
-        request);
+    task.stop = std::make_unique<Stop>(StopScene{.executor = around_.executor,
+                                                 .clock = around_.clock,
+                                                 .journal = around_.journal,
+                                                 .log = around_.log,
+                                                 .launcher = around_.launcher,
+                                                 .evidence = *task.evidence,
+                                                 .task = task.state,
+                                                 .watches = std::move(watches),
+                                                 .containers = std::move(containers),
+                                                 .id = around_.new_id()},
+                                       request);
 }
 
 void Supervisor::Impl::request_stop(Task& task, const StopRequest& request) {
@@ -208,20 +218,25 @@ void Supervisor::Impl::note_exits(Task& task) {
     }
 }
 
-// -------------------------------------------------------------------------- load balancers, on start
+// -------------------------------------------------------------------------- load balancers, on
+// start
 
 /// No traffic before somebody listens: registered only then, and tried until it succeeds.
 awaitable<void> Supervisor::Impl::register_when_listening(Task& task, Watch& watch) {
-    bool told = false;
     for (;;) {
-        const bool listening = co_await listened_on(task);
-        if (listening) told = co_await register_once(task, watch);
-        if (told || !watch.may_retry) co_return;
+        const bool known = co_await attempt(task, watch, &Impl::learn);
+        if (known && !watch.membership.registers) co_return;
+        if (known) {
+            co_await listened_on(task);
+            const bool registered = co_await attempt(task, watch, &Impl::register_target);
+            if (registered) co_return;
+        }
+        if (!watch.may_retry) co_return;
         co_await around_.clock.sleep_until(around_.clock.now() + register_again);
     }
 }
 
-awaitable<bool> Supervisor::Impl::listened_on(Task& task) {
+awaitable<void> Supervisor::Impl::listened_on(Task& task) {
     const auto started = around_.clock.now();
     bool said = false;
     for (auto pause = first_look;; pause = std::min(pause * 2, longest_look)) {
@@ -230,47 +245,52 @@ awaitable<bool> Supervisor::Impl::listened_on(Task& task) {
             around_.log.say(Level::warn, "Can't tell whether the task listens: registered at once",
                             {{"task", task.state.definition.name}});
         }
-        if (listening.value_or(true)) co_return true;
+        if (listening.value_or(true)) co_return;
         if (!said && around_.clock.now() - started > long_silence) {
             said = true;
-            around_.log.say(Level::warn, "Task listens on none of its ports yet: it gets no traffic",
+            around_.log.say(Level::warn,
+                            "Task listens on none of its ports yet: it gets no traffic",
                             {{"task", task.state.definition.name}});
         }
         co_await around_.clock.sleep_until(around_.clock.now() + pause);
     }
 }
 
-awaitable<bool> Supervisor::Impl::register_once(Task& task, Watch& watch) {
-    const Membership& membership = watch.membership;
-    std::string trouble;
-    // Caught here: a task runs without its load balancer, and the log says so once.
+/// Whether the load balancer knows the task at all, and by which port.
+awaitable<void> Supervisor::Impl::learn(Task& task, Watch& watch) {
+    auto& membership = watch.membership;
+    const TargetReport report = co_await membership.load_balancer->state_of(membership.target);
+    if (report.port && !membership.port) task.evidence->named(*report.port);
+}
+
+awaitable<void> Supervisor::Impl::register_target(Task& task, Watch& watch) {
+    auto& membership = watch.membership;
+    co_await membership.load_balancer->register_target(membership.target);
+    watch.registered = true;
+    around_.log.say(Level::debug, "Task registered",
+                    {{"task", task.state.definition.name}, {"loadBalancer", membership.url}});
+}
+
+/// One request to a load balancer, within its time. False: it failed, which is said once.
+awaitable<bool> Supervisor::Impl::attempt(Task& task, Watch& watch, Step step) {
+    std::string trouble = fmt::format("cannot reach {}: no answer in time", watch.membership.url);
+    // Caught here: a task runs without its load balancer, and the log says so.
     try {
-        auto asking = membership.load_balancer->state_of(membership.target);
-        const auto report = co_await before(
-            around_.clock, after(around_.clock.now(), membership.timeout), std::move(asking));
-        if (report && report->port && !membership.port) task.evidence->named(*report->port);
-        if (!membership.registers) co_return true;
-        auto registering = done(membership.load_balancer->register_target(membership.target));
-        const auto registered = co_await before(
-            around_.clock, after(around_.clock.now(), membership.timeout), std::move(registering));
-        if (registered) {
-            watch.registered = true;
-            around_.log.say(Level::debug, "Task registered",
-                            {{"task", task.state.definition.name}, {"loadBalancer", membership.url}});
-            co_return true;
-        }
-        trouble = fmt::format("cannot register {} with {}: no answer in time", membership.target,
-                              membership.url);
+        const auto limit = after(around_.clock.now(), watch.membership.timeout);
+        const auto in_time =
+            co_await before(around_.clock, limit, done((this->*step)(task, watch)));
+        if (in_time) co_return true;
     } catch (const LoadBalancerError& error) {
         trouble = error.what();
         watch.may_retry = error.retry();
     } catch (...) {
         trouble = failure_text();
     }
+    co_await leave_if_cancelled();
     if (trouble != watch.error) {
         around_.log.say(Level::warn, "Task could not be registered",
                         {{"task", task.state.definition.name},
-                         {"loadBalancer", membership.url},
+                         {"loadBalancer", watch.membership.url},
                          {"error", trouble}});
         watch.error = trouble;
     }
@@ -372,7 +392,8 @@ awaitable<TaskView> Supervisor::restart(std::string name, StopRequest request) {
 void Supervisor::signal(const std::string& name, int number) {
     Task& task = impl_->find(name);
     if (task.ended.is_set()) {
-        throw BadRequest(fmt::format("cannot signal '{}': it is {}", name, to_string(task.state.last_status)));
+        throw BadRequest(
+            fmt::format("cannot signal '{}': it is {}", name, to_string(task.state.last_status)));
     }
     for (const auto& process : task.processes) process->signal(number, SignalScope::main);
 }

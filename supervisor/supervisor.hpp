@@ -70,7 +70,8 @@ class Supervisor {
     /// or what Launcher throws (the task is then STOPPED, TaskFailedToStart).
     awaitable<TaskView> start(TaskDefinition definition);
     /// The same for a process that was launched already.
-    void start_with(TaskDefinition definition, std::string task_id, std::unique_ptr<Process> process);
+    void start_with(TaskDefinition definition, std::string task_id,
+                    std::unique_ptr<Process> process);
     /// Starts a stop, or joins the one in progress and shortens it; never waits. A STOPPED task:
     /// no effect. Throws NoSuchTask.
     void request_stop(const std::string& name, const StopRequest& request);
@@ -79,7 +80,8 @@ class Supervisor {
     /// Stop, then start again as it was defined. Throws as those do; std::runtime_error if it
     /// couldn't be stopped.
     awaitable<TaskView> restart(std::string name, StopRequest request);
-    /// To the main process of every container. Throws NoSuchTask, or BadRequest if it isn't running.
+    /// To the main process of every container. Throws NoSuchTask, or BadRequest if it isn't
+    /// running.
     void signal(const std::string& name, int number);
     /// Forgets a STOPPED task. Throws NoSuchTask, or Conflict if it isn't STOPPED.
     void forget(const std::string& name);

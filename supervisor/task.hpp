@@ -63,16 +63,16 @@ struct ContainerDefinition {
 
 /// How a task is to be stopped, as configured. A request may differ (StopRequest).
 struct StopSettings {
-    Clock::duration deregistration_delay = 300s;           ///< how long DRAIN may last
-    Clock::duration deregister_timeout = 30s;              ///< how long DEREGISTER may be retried
+    Clock::duration deregistration_delay = 300s;  ///< how long DRAIN may last
+    Clock::duration deregister_timeout = 30s;     ///< how long DEREGISTER may be retried
     DrainMode drain = DrainMode::closed;
-    Clock::duration drain_idle = 5s;                       ///< quiet for so long is at rest
-    std::optional<int> drain_signal;                       ///< sent when DEREGISTER has ended
-    std::optional<Clock::duration> stop_timeout;           ///< configured; else 30 s or rule 6
-    std::optional<int> stop_signal;                        ///< else the signal that asked, else TERM
+    Clock::duration drain_idle = 5s;              ///< quiet for so long is at rest
+    std::optional<int> drain_signal;              ///< sent when DEREGISTER has ended
+    std::optional<Clock::duration> stop_timeout;  ///< configured; else 30 s or rule 6
+    std::optional<int> stop_signal;               ///< else the signal that asked, else TERM
     SignalScope signal_scope = SignalScope::main;
-    std::optional<Clock::duration> stop_deadline;          ///< until somebody else kills us
-    std::string pre_stop;                                  ///< a shell command, or empty
+    std::optional<Clock::duration> stop_deadline;  ///< until somebody else kills us
+    std::string pre_stop;                          ///< a shell command, or empty
     Clock::duration pre_stop_timeout = 10s;
 };
 
@@ -113,7 +113,8 @@ std::optional<SignalScope> signal_scope(std::string_view text);
 
 /// "SIGTERM" for 15, "SIGRTMIN+3", "42" for what has no name.
 std::string signal_name(int number);
-/// The number of "TERM", "SIGTERM", "sigterm", "15" or "RTMIN+3"; nullopt for what is none (1 to 64).
+/// The number of "TERM", "SIGTERM", "sigterm", "15" or "RTMIN+3"; nullopt for what is none (1 to
+/// 64).
 std::optional<int> signal_number(std::string_view text);
 
 /// Why `name` can't be a task's name, or nothing. A name is 1 to 255 of [A-Za-z0-9_.-], starts with

@@ -11,7 +11,8 @@ TEST_CASE_FIXTURE(Stopping, "deregistration is retried with backoff until it is 
     CHECK(detail<std::int64_t>(record, 0, "attempts") == 4);
     REQUIRE(load_balancer->deregistered.size() == 4);
     for (std::size_t attempt = 1; attempt < 4; ++attempt) {
-        const auto pause = load_balancer->deregistered[attempt] - load_balancer->deregistered[attempt - 1];
+        const auto pause =
+            load_balancer->deregistered[attempt] - load_balancer->deregistered[attempt - 1];
         const auto longest = 100ms * (1 << (attempt - 1));
         CHECK(pause >= longest / 2);
         CHECK(pause <= longest);
@@ -27,7 +28,8 @@ TEST_CASE_FIXTURE(Stopping, "an error that a retry can't mend ends DEREGISTER at
     CHECK(load_balancer->deregistered.size() == 1);
 }
 
-TEST_CASE_FIXTURE(Stopping, "after a failed deregistration only the connections open then are waited for") {
+TEST_CASE_FIXTURE(Stopping,
+                  "after a failed deregistration only the connections open then are waited for") {
     load_balancer->refuses = true;
     evidence.visits = {{.to = 5s}, {.from = 1s}, {.from = 3s}};
     const auto record = run();
@@ -75,14 +77,16 @@ TEST_CASE_FIXTURE(Stopping, "one that knows, and no evidence at all") {
     }
 }
 
-TEST_CASE_FIXTURE(Stopping, "one that doesn't know, and no evidence at all: the whole delay, said once") {
+TEST_CASE_FIXTURE(Stopping,
+                  "one that doesn't know, and no evidence at all: the whole delay, said once") {
     watches.clear();
     add_one_that_does_not_know();
     evidence.blind = true;
     const auto record = run();
     CHECK(story(record)[1] == "DRAIN 0-300 timed_out");
     CHECK(detail<std::string>(record, 1, "limit") == "deregistration delay");
-    CHECK(detail<std::string>(record, 1, "waitingFor") == "fake:blind (no evidence of connections)");
+    CHECK(detail<std::string>(record, 1, "waitingFor") ==
+          "fake:blind (no evidence of connections)");
     CHECK(std::count_if(log.lines.begin(), log.lines.end(), [](const std::string& line) {
               return line.find("No evidence") != std::string::npos;
           }) == 1);
@@ -160,7 +164,8 @@ TEST_CASE_FIXTURE(Stopping, "idle: a connection at rest isn't waited for, one at
     CHECK(detail<std::int64_t>(record, 1, "connectionsAtEnd") == 2);
 }
 
-TEST_CASE_FIXTURE(Stopping, "a drain that timed out on connections at rest says what idle would have saved") {
+TEST_CASE_FIXTURE(Stopping,
+                  "a drain that timed out on connections at rest says what idle would have saved") {
     watches.clear();
     add_one_that_does_not_know(0s);
     evidence.visits = {{.rests_from = 100s}, {.rests_from = 60s}};
@@ -184,7 +189,8 @@ TEST_CASE_FIXTURE(Stopping, "none: no wait") {
     }
 }
 
-TEST_CASE_FIXTURE(Stopping, "a deregistration delay of zero signals as soon as it is acknowledged") {
+TEST_CASE_FIXTURE(Stopping,
+                  "a deregistration delay of zero signals as soon as it is acknowledged") {
     settings().deregistration_delay = 0s;
     CHECK(process.signals.empty());
     const auto record = run();
@@ -200,7 +206,9 @@ TEST_CASE_FIXTURE(Stopping, "a load balancer is asked until the task is gone: a 
         awaitable<void> register_target(const std::string& target) override {
             return lb.register_target(target);
         }
-        awaitable<void> deregister(const std::string& target) override { return lb.deregister(target); }
+        awaitable<void> deregister(const std::string& target) override {
+            return lb.deregister(target);
+        }
         awaitable<TargetReport> state_of(const std::string& target) override {
             if (clock.now().time_since_epoch() > 21s) ++asked;
             return lb.state_of(target);

@@ -21,9 +21,10 @@ using Sent = std::vector<std::pair<Clock::duration, int>>;
 /// A process tree: a main process and, if wanted, children that it leaves behind.
 class FakeProcess final : public Process {
  public:
-    explicit FakeProcess(Sim& sim) : sim_(sim), main_gone_(sim.executor()), all_gone_(sim.executor()) {}
+    explicit FakeProcess(Sim& sim)
+        : sim_(sim), main_gone_(sim.executor()), all_gone_(sim.executor()) {}
 
-    std::map<int, Clock::duration> exits_on;      ///< signal → how long it then takes to exit
+    std::map<int, Clock::duration> exits_on;        ///< signal → how long it then takes to exit
     std::map<int, Clock::duration> tree_leaves_on;  ///< the same for the children left behind
     bool has_children = false;
     bool unkillable = false;
@@ -97,12 +98,12 @@ class FakeLoadBalancer final : public LoadBalancer {
  public:
     explicit FakeLoadBalancer(Sim& sim) : sim_(sim) {}
 
-    Clock::duration acknowledges_in{};                ///< each deregistration takes so long
+    Clock::duration acknowledges_in{};                  ///< each deregistration takes so long
     std::optional<Clock::duration> unused_after = 20s;  ///< from the deregistration; none: never
-    int failures = 0;               ///< the first so many deregistrations fail, and may be retried
-    bool refuses = false;           ///< every one fails, and no retry can mend it
-    bool silent = false;            ///< it answers nothing at all
-    bool throws_nonsense = false;   ///< it throws what isn't even an exception
+    int failures = 0;              ///< the first so many deregistrations fail, and may be retried
+    bool refuses = false;          ///< every one fails, and no retry can mend it
+    bool silent = false;           ///< it answers nothing at all
+    bool throws_nonsense = false;  ///< it throws what isn't even an exception
     std::optional<Clock::duration> breaks_at;  ///< from then on it doesn't report
     std::int64_t in_flight = 3;
     std::vector<Clock::duration> deregistered, registered;  ///< when it was asked
@@ -116,8 +117,10 @@ class FakeLoadBalancer final : public LoadBalancer {
         deregistered.push_back(now());
         if (throws_nonsense) throw 42;
         if (silent) co_await sim_.clock.sleep_until(never);
-        if (acknowledges_in > 0ns) co_await sim_.clock.sleep_until(sim_.clock.now() + acknowledges_in);
-        if (refuses) throw LoadBalancerError("cannot deregister " + target + ": No such server.", false);
+        if (acknowledges_in > 0ns)
+            co_await sim_.clock.sleep_until(sim_.clock.now() + acknowledges_in);
+        if (refuses)
+            throw LoadBalancerError("cannot deregister " + target + ": No such server.", false);
         if (failures-- > 0) {
             throw LoadBalancerError("cannot deregister " + target + ": connection refused", true);
         }
@@ -163,7 +166,8 @@ class FakeEvidence final : public Evidence {
             const Visit& visit = visits[index];
             if (now < visit.from || now >= visit.to) continue;
             Connection connection{.cookie = index + 1, .port = 8081, .peer = "127.0.0.1"};
-            if (visit.rests_from && now >= *visit.rests_from) connection.at_rest = now - *visit.rests_from;
+            if (visit.rests_from && now >= *visit.rests_from)
+                connection.at_rest = now - *visit.rests_from;
             seen.push_back(std::move(connection));
         }
         return seen;
@@ -213,7 +217,8 @@ class FakeLog final : public Log {
     std::vector<std::string> lines;
     void say(Level level, std::string_view message, std::initializer_list<Field> fields) override {
         static constexpr const char* names[] = {"debug", "info", "warn", "error", "crit", "none"};
-        std::string line = std::string(names[static_cast<int>(level)]) + ": " + std::string(message);
+        std::string line =
+            std::string(names[static_cast<int>(level)]) + ": " + std::string(message);
         for (const auto& [key, value] : fields) line += " " + std::string(key) + "=" + value;
         lines.push_back(std::move(line));
     }
@@ -233,9 +238,11 @@ class FakeLauncher final : public Launcher {
     std::vector<ContainerDefinition> definitions;
     bool fails = false;
 
-    std::unique_ptr<Process> launch(const ContainerDefinition& container, const std::string&) override {
+    std::unique_ptr<Process> launch(const ContainerDefinition& container,
+                                    const std::string&) override {
         if (fails) {
-            throw std::system_error(ENOENT, std::generic_category(), "cannot start '" + container.name + "'");
+            throw std::system_error(ENOENT, std::generic_category(),
+                                    "cannot start '" + container.name + "'");
         }
         auto process = std::make_unique<FakeProcess>(sim_);
         if (prepare) prepare(*process);

@@ -83,7 +83,8 @@ class Sim {
     /// `action` happens at that time, whatever else is going on.
     template <class Action>
     void at(Clock::duration time, Action action) {
-        auto wait_and_act = [](Clock& when, Clock::time_point moment, Action act) -> awaitable<void> {
+        auto wait_and_act = [](Clock& when, Clock::time_point moment,
+                               Action act) -> awaitable<void> {
             co_await when.sleep_until(moment);
             act();
         };

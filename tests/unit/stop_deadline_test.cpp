@@ -25,7 +25,8 @@ TEST_CASE_FIXTURE(Endless, "the outer deadline with a configured stop timeout") 
     CHECK(detail<std::string>(record, 1, "limit") == "stop deadline");
 }
 
-TEST_CASE_FIXTURE(Endless, "the outer deadline without one: half of it to drain, all the rest to stop") {
+TEST_CASE_FIXTURE(Endless,
+                  "the outer deadline without one: half of it to drain, all the rest to stop") {
     settings().stop_deadline = 10s;
     CHECK(story(run()) == Story{"DEREGISTER 0-0 completed", "DRAIN 0-4.5 timed_out",
                                 "SIGTERM 4.5-9 timed_out", "SIGKILL 9-9 completed", "killed 9"});
@@ -82,5 +83,6 @@ TEST_CASE_FIXTURE(Endless, "a deadline that comes later (a spot notice) shortens
     settings().stop_timeout = 3s;
     join_at(10s, {.deadline = 20s});
     CHECK(story(run()) == Story{"DEREGISTER 0-0 completed", "DRAIN 0-26 interrupted",
-                                "SIGTERM 26-29 interrupted", "SIGKILL 29-29 completed", "killed 29"});
+                                "SIGTERM 26-29 interrupted", "SIGKILL 29-29 completed",
+                                "killed 29"});
 }

@@ -25,8 +25,9 @@ struct SlowWorld : Stopping {
     }
 };
 
-const Story undisturbed = {"DEREGISTER 0-2 completed", "DRAIN 2-22 completed", "PRE_STOP 22-25 completed",
-                           "SIGTERM 25-55 timed_out",  "SIGKILL 55-65 failed",  "unkillable 65"};
+const Story undisturbed = {"DEREGISTER 0-2 completed", "DRAIN 2-22 completed",
+                           "PRE_STOP 22-25 completed", "SIGTERM 25-55 timed_out",
+                           "SIGKILL 55-65 failed",     "unkillable 65"};
 
 const Clock::duration in_deregister = 1s, in_drain = 10s, in_pre_stop = 23s, in_sigterm = 30s,
                       in_sigkill = 60s;
@@ -59,10 +60,12 @@ TEST_CASE("stop × every status: the same request again, or a longer one, change
 
 TEST_CASE("--no-drain × every status: ends the drain at once, and nothing else") {
     const Row rows[] = {
-        {"DEREGISTER", in_deregister,
+        {"DEREGISTER",
+         in_deregister,
          {"DEREGISTER 0-1 interrupted", "DRAIN 1-1 interrupted", "PRE_STOP 1-11 timed_out",
           "SIGTERM 11-41 timed_out", "SIGKILL 41-51 failed", "unkillable 51"}},
-        {"DRAIN", in_drain,
+        {"DRAIN",
+         in_drain,
          {"DEREGISTER 0-2 completed", "DRAIN 2-10 interrupted", "PRE_STOP 10-20 timed_out",
           "SIGTERM 20-50 timed_out", "SIGKILL 50-60 failed", "unkillable 60"}},
         {"PRE_STOP", in_pre_stop, undisturbed},
@@ -84,10 +87,12 @@ TEST_CASE("--no-drain × every status: ends the drain at once, and nothing else"
 
 TEST_CASE("--drain-timeout 5 × every status") {
     const Row rows[] = {
-        {"DEREGISTER", in_deregister,
+        {"DEREGISTER",
+         in_deregister,
          {"DEREGISTER 0-2 completed", "DRAIN 2-6 interrupted", "PRE_STOP 6-16 timed_out",
           "SIGTERM 16-46 timed_out", "SIGKILL 46-56 failed", "unkillable 56"}},
-        {"DRAIN", in_drain,
+        {"DRAIN",
+         in_drain,
          {"DEREGISTER 0-2 completed", "DRAIN 2-15 interrupted", "PRE_STOP 15-25 completed",
           "SIGTERM 25-55 timed_out", "SIGKILL 55-65 failed", "unkillable 65"}},
         {"PRE_STOP", in_pre_stop, undisturbed},
@@ -110,7 +115,8 @@ TEST_CASE("--timeout 4 × every status: counts from the signal, or from now if t
         {"DEREGISTER", in_deregister, before_signal},
         {"DRAIN", in_drain, before_signal},
         {"PRE_STOP", in_pre_stop, before_signal},
-        {"SIGTERM", in_sigterm,
+        {"SIGTERM",
+         in_sigterm,
          {"DEREGISTER 0-2 completed", "DRAIN 2-22 completed", "PRE_STOP 22-25 completed",
           "SIGTERM 25-34 interrupted", "SIGKILL 34-44 failed", "unkillable 44"}},
         {"SIGKILL", in_sigkill, undisturbed},
@@ -125,16 +131,20 @@ TEST_CASE("--timeout 4 × every status: counts from the signal, or from now if t
 
 TEST_CASE("--force × every status: SIGKILL at once") {
     const Row rows[] = {
-        {"DEREGISTER", in_deregister,
+        {"DEREGISTER",
+         in_deregister,
          {"DEREGISTER 0-1 interrupted", "DRAIN 1-1 skipped", "PRE_STOP 1-1 skipped",
           "SIGTERM 1-1 skipped", "SIGKILL 1-11 failed", "unkillable 11"}},
-        {"DRAIN", in_drain,
+        {"DRAIN",
+         in_drain,
          {"DEREGISTER 0-2 completed", "DRAIN 2-10 interrupted", "PRE_STOP 10-10 skipped",
           "SIGTERM 10-10 skipped", "SIGKILL 10-20 failed", "unkillable 20"}},
-        {"PRE_STOP", in_pre_stop,
+        {"PRE_STOP",
+         in_pre_stop,
          {"DEREGISTER 0-2 completed", "DRAIN 2-22 completed", "PRE_STOP 22-23 interrupted",
           "SIGTERM 23-23 skipped", "SIGKILL 23-33 failed", "unkillable 33"}},
-        {"SIGTERM", in_sigterm,
+        {"SIGTERM",
+         in_sigterm,
          {"DEREGISTER 0-2 completed", "DRAIN 2-22 completed", "PRE_STOP 22-25 completed",
           "SIGTERM 25-30 interrupted", "SIGKILL 30-40 failed", "unkillable 40"}},
         {"SIGKILL", in_sigkill, undisturbed},
@@ -151,12 +161,16 @@ TEST_CASE("the task exits by itself × every status") {
     const Row rows[] = {
         {"DEREGISTER", in_deregister, {"DEREGISTER 0-2 completed", "exited 2"}},
         {"DRAIN", in_drain, {"DEREGISTER 0-2 completed", "DRAIN 2-10 completed", "exited 10"}},
-        {"PRE_STOP", in_pre_stop,
-         {"DEREGISTER 0-2 completed", "DRAIN 2-22 completed", "PRE_STOP 22-25 completed", "exited 25"}},
-        {"SIGTERM", in_sigterm,
+        {"PRE_STOP",
+         in_pre_stop,
+         {"DEREGISTER 0-2 completed", "DRAIN 2-22 completed", "PRE_STOP 22-25 completed",
+          "exited 25"}},
+        {"SIGTERM",
+         in_sigterm,
          {"DEREGISTER 0-2 completed", "DRAIN 2-22 completed", "PRE_STOP 22-25 completed",
           "SIGTERM 25-30 completed", "graceful 30"}},
-        {"SIGKILL", in_sigkill,
+        {"SIGKILL",
+         in_sigkill,
          {"DEREGISTER 0-2 completed", "DRAIN 2-22 completed", "PRE_STOP 22-25 completed",
           "SIGTERM 25-55 timed_out", "SIGKILL 55-60 completed", "killed 60"}},
     };
@@ -177,7 +191,8 @@ TEST_CASE("a stopping task whose load balancer acknowledges too slowly for a gon
     SlowWorld world;
     world.load_balancer->acknowledges_in = 20s;
     world.exits_at(in_deregister);
-    CHECK(story(world.run()) == Story{"DEREGISTER 0-3 interrupted", "CLEANUP 3-5 failed", "exited 5"});
+    CHECK(story(world.run()) ==
+          Story{"DEREGISTER 0-3 interrupted", "CLEANUP 3-5 failed", "exited 5"});
 }
 
 TEST_CASE("the first request × its limits: it may also ask for longer than configured") {
@@ -205,7 +220,8 @@ TEST_CASE("the first request × its limits: it may also ask for longer than conf
         world.process.unkillable = false;
         CHECK(story(world.run()) == Story{"DEREGISTER 0-0 skipped", "DRAIN 0-0 skipped",
                                           "PRE_STOP 0-0 skipped", "SIGTERM 0-0 skipped",
-                                          "SIGKILL 0-0 completed", "CLEANUP 0-2 completed", "killed 2"});
+                                          "SIGKILL 0-0 completed", "CLEANUP 0-2 completed",
+                                          "killed 2"});
     }
     SUBCASE("--signal") {
         SlowWorld world;

@@ -29,8 +29,8 @@ TEST_CASE_FIXTURE(Stopping, "a phase is in the journal before its action") {
     run();
     for (const auto& [when, number] : process.signals) {
         const auto phase = number == SIGTERM ? Phase::sigterm : Phase::sigkill;
-        const bool announced =
-            std::any_of(journal.records.begin(), journal.records.end(), [phase](const StopRecord& record) {
+        const bool announced = std::any_of(
+            journal.records.begin(), journal.records.end(), [phase](const StopRecord& record) {
                 return !record.phases.empty() && record.phases.back().phase == phase &&
                        !record.phases.back().outcome;
             });
@@ -44,7 +44,8 @@ TEST_CASE_FIXTURE(Stopping, "a stubborn process is killed when the stop timeout 
     process.exits_on.clear();
     const auto record = run();
     CHECK(story(record) == Story{"DEREGISTER 0-0 completed", "DRAIN 0-20 completed",
-                                 "SIGTERM 20-50 timed_out", "SIGKILL 50-50 completed", "killed 50"});
+                                 "SIGTERM 20-50 timed_out", "SIGKILL 50-50 completed",
+                                 "killed 50"});
     CHECK(record.containers[0].exit->signal == SIGKILL);
     CHECK(record.containers[0].killed_by == Phase::sigkill);
 }
@@ -75,7 +76,8 @@ TEST_CASE_FIXTURE(Stopping, "what SIGKILL can't end is unkillable, named, and st
     process.unkillable = true;
     const auto record = run();
     CHECK(story(record) == Story{"DEREGISTER 0-0 completed", "DRAIN 0-20 completed",
-                                 "SIGTERM 20-50 timed_out", "SIGKILL 50-60 failed", "unkillable 60"});
+                                 "SIGTERM 20-50 timed_out", "SIGKILL 50-60 failed",
+                                 "unkillable 60"});
     CHECK(task.last_status == TaskStatus::stopping);
     CHECK_FALSE(record.stopped_at);
     REQUIRE(record.survivors.size() == 1);
@@ -112,7 +114,8 @@ TEST_CASE_FIXTURE(Stopping, "the drain signal is sent when deregistration has en
     CHECK(process.signals == Sent{{2s, SIGUSR1}, {22s, SIGTERM}});
 }
 
-TEST_CASE_FIXTURE(Stopping, "containers stop in reverse order of their dependencies, transitively") {
+TEST_CASE_FIXTURE(Stopping,
+                  "containers stop in reverse order of their dependencies, transitively") {
     FakeProcess database(sim), cache(sim), sidecar(sim);
     for (auto* each : {&database, &cache, &sidecar}) each->exits_on[SIGTERM] = 5s;
     watches.clear();
@@ -128,7 +131,8 @@ TEST_CASE_FIXTURE(Stopping, "containers stop in reverse order of their dependenc
     CHECK(story(record).back() == "graceful 11");
 }
 
-TEST_CASE_FIXTURE(Stopping, "a task that exited by itself is deregistered in one attempt, without a drain") {
+TEST_CASE_FIXTURE(Stopping,
+                  "a task that exited by itself is deregistered in one attempt, without a drain") {
     process.exit_now({.code = 7});
     request.code = StopCode::essential_container_exited;
     SUBCASE("acknowledged") {
@@ -148,7 +152,8 @@ TEST_CASE_FIXTURE(Stopping, "a task that exited by itself is deregistered in one
     CHECK(process.signals.empty());
 }
 
-TEST_CASE_FIXTURE(Stopping, "progress tells what is waited for, how many are left, and what comes next") {
+TEST_CASE_FIXTURE(Stopping,
+                  "progress tells what is waited for, how many are left, and what comes next") {
     settings().deregistration_delay = 60s;
     StopProgress seen;
     sim.at(10s, [&] { seen = stop->progress(); });

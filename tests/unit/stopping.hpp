@@ -11,8 +11,8 @@
 namespace lastcall {
 
 /// A task behind a load balancer, about to be stopped in virtual time. The usual world: the load
-/// balancer acknowledges at once and reports the last request done 20 s later; the process leaves 1 s
-/// after SIGTERM; the kernel shows two connections until the 20th second.
+/// balancer acknowledges at once and reports the last request done 20 s later; the process leaves 1
+/// s after SIGTERM; the kernel shows two connections until the 20th second.
 struct Stopping {
     Sim sim;
     FakeProcess process{sim};
@@ -92,7 +92,8 @@ inline std::vector<std::string> story(const StopRecord& record) {
                                     seconds(from + phase.duration),
                                     phase.outcome ? to_string(*phase.outcome) : "open"));
     }
-    lines.push_back(fmt::format("{} {}", to_string(record.outcome.value()), seconds(record.duration)));
+    lines.push_back(
+        fmt::format("{} {}", to_string(record.outcome.value()), seconds(record.duration)));
     return lines;
 }
 

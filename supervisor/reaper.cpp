@@ -1,0 +1,26 @@
+#include "supervisor/reaper.hpp"
+
+#include <sys/wait.h>
+
+#include <utility>
+
+namespace lastcall {
+
+void Reaper::reap() {
+    bool any = false;
+    for (;;) {
+        siginfo_t info{};
+        if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == -1 || info.si_pid == 0) break;
+        any = true;
+        const auto expected = ours_.find(info.si_pid);
+        if (expected == ours_.end()) continue;
+        const auto ended = std::exchange(expected->second, nullptr);
+        ours_.erase(expected);
+        ended(info.si_code == CLD_EXITED ? ExitStatus{.code = info.si_status}
+                                         : ExitStatus{.signal = info.si_status,
+                                                      .core_dumped = info.si_code == CLD_DUMPED});
+    }
+    if (any) reaped_.beat();
+}
+
+}  // namespace lastcall

@@ -1,0 +1,37 @@
+#pragma once
+#include <sys/types.h>
+
+#include <functional>
+#include <map>
+
+#include "supervisor/await.hpp"
+#include "supervisor/task.hpp"
+
+namespace lastcall {
+
+/// Collects every child that ends: ours for their status, and zombies that are nobody's (orphans
+/// come to us because we are PID 1 or a subreaper, prctl(2)).
+///
+/// One place for both, because wait(-1) elsewhere would steal what somebody waits for.
+class Reaper {
+ public:
+    explicit Reaper(asio::any_io_executor executor) : reaped_(std::move(executor)) {}
+    Reaper(const Reaper&) = delete;
+    Reaper& operator=(const Reaper&) = delete;
+
+    /// `ended` is called once, in the same step as the reap: from then on the pid is a stranger's.
+    void expect(pid_t pid, std::function<void(ExitStatus)> ended) { ours_[pid] = std::move(ended); }
+    void forget(pid_t pid) { ours_.erase(pid); }
+    bool is_ours(pid_t pid) const { return ours_.contains(pid); }
+
+    /// Collects all that have ended; call it on every SIGCHLD (they coalesce). Never waits.
+    void reap();
+    /// Returns after the next time anybody was reaped.
+    awaitable<void> next() { return reaped_.next(); }
+
+ private:
+    std::map<pid_t, std::function<void(ExitStatus)>> ours_;
+    Pulse reaped_;
+};
+
+}  // namespace lastcall
