@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "agent/config/secrets.hpp"
+
 namespace lastcall::api {
 namespace {
 
@@ -166,7 +168,9 @@ Task describe(const TaskView& view) {
     for (const ContainerDefinition& each : definition.containers) {
         shape.containers.push_back(describe(each, state));
     }
-    shape.loadBalancers = definition.load_balancers;
+    for (const std::string& url : definition.load_balancers) {
+        shape.loadBalancers.push_back(without_secrets(url));
+    }
     shape.ports = numbers(definition.ports);
     shape.connections = view.connections;
     if (definition.stop.stop_timeout) {

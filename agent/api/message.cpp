@@ -13,7 +13,6 @@ constexpr Reason reasons[] = {
     {200, "OK"},
     {201, "Created"},
     {202, "Accepted"},
-    {204, "No Content"},
     {400, "Bad Request"},
     {403, "Forbidden"},
     {404, "Not Found"},

@@ -89,7 +89,7 @@ struct Task {
     std::vector<Survivor> survivors;
 };
 
-/// POST /v1/tasks. What is left out is the agent's own setting; durations are text in Go's form or
+/// What is left out is the agent's own setting; durations are text in Go's form or
 /// bare seconds, as in the environment.
 struct RunRequest {
     std::string name;
@@ -102,19 +102,17 @@ struct RunRequest {
         drainIdle, drainSignal, stopSignal, stopDeadline, preStop, preStopTimeout;
 };
 
-/// POST /v1/tasks/{task}/stop and …/restart, all optional.
+/// All optional: no wishes, no body.
 struct StopRequest {
     bool drain = true;
     bool force = false;
     std::optional<std::string> timeout, drainTimeout, signal, reason;
 };
 
-/// POST /v1/tasks/{task}/signal.
 struct SignalRequest {
     std::string signal;  ///< "HUP", "SIGHUP" or "1"
 };
 
-/// One row of GET /v1/config.
 struct Setting {
     std::string name, flag, value,
         source;  ///< source: "default", "environment", "flag", "load balancer"
@@ -126,17 +124,15 @@ struct Metadata {
     std::string mode;  ///< "serve" or "run"
 };
 
-/// GET /v1/tasks.
 struct TaskList {
     std::vector<Task> tasks;
 };
 
-/// GET /v1/stops and /v1/tasks/{task}/stops, newest first.
+/// Newest first.
 struct StopList {
     std::vector<Stop> stops;
 };
 
-/// GET /v1/config.
 struct SettingList {
     std::vector<Setting> settings;
 };
