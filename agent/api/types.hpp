@@ -10,7 +10,23 @@
 
 // The shapes of the control API, shared by agent/ and cli/: exactly the JSON of docs/openapi.yaml,
 // in ECS's spelling. Times are UTC text with microseconds ("2026-01-31T12:00:00.000000Z"),
-// durations milliseconds with fraction.
+// durations milliseconds with fraction. What is asked for, what is sent, what comes back:
+//
+//   GET    /healthz                               {"status": "ok"}
+//   GET    /v1/metadata                           Metadata
+//   GET    /v1/config                             SettingList
+//   GET    /v1/tasks                              TaskList
+//   POST   /v1/tasks                RunRequest    201 Task: it was executed
+//   GET    /v1/tasks/{task}                       Task; `stopping` while it is being stopped
+//   DELETE /v1/tasks/{task}                       Task, as it was
+//   POST   /v1/tasks/{task}/stop    StopRequest   Stop, once STOPPED; ?wait=false: 202 Progress
+//   POST   /v1/tasks/{task}/restart StopRequest   Task, the new one
+//   POST   /v1/tasks/{task}/signal  SignalRequest Task
+//   GET    /v1/tasks/{task}/stops                 StopList; ?limit=100
+//   GET    /v1/stops                              StopList; ?limit=100
+//
+// and a Problem for all that fails: 400, 404 (no such task), 409 (not in its state), 422 (the
+// command can't be executed), 500 (with `stop` when SIGKILL didn't help).
 namespace lastcall::api {
 
 namespace json = boost::json;
