@@ -1,5 +1,8 @@
 #pragma once
-#include "agent/api/http_server.hpp"
+#include <functional>
+#include <string>
+
+#include "agent/api/message.hpp"
 #include "agent/config/settings.hpp"
 #include "supervisor/journal.hpp"
 #include "supervisor/supervisor.hpp"
@@ -11,8 +14,8 @@ struct Context {
     Supervisor& supervisor;
     Journal& journal;
     const Configuration& configuration;
-    /// A task definition from a request: the agent's settings, with what the request changes. Throws
-    /// BadRequest.
+    /// A task definition from a request: the agent's settings, with what the request changes.
+    /// Throws BadRequest.
     std::function<TaskDefinition(const struct RunRequest&)> define;
     std::string mode;  ///< "serve" or "run"; `run` takes no further tasks
 };
