@@ -22,12 +22,13 @@ class Arguments::Impl {
     void add_word(CLI::Option* option, const std::string& name, bool required, bool several) {
         option->option_text(name);
         if (required) needed_.push_back({option, name});
-        usage_ += " " + (required ? name : "[" + name + "]") + (several ? "…" : "");
+        const std::string text = name + (several ? "…" : "");
+        usage_ += " " + (required ? text : "[" + text + "]");
     }
 
     void parse() {
         bool help = false;
-        flag("-h,--help", help, "show this");
+        flag("-h, --help", help, "show this");
         take_rest();
         const bool asked = std::ranges::any_of(
             words_, [](const std::string& word) { return word == "-h" || word == "--help"; });

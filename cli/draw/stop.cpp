@@ -38,19 +38,9 @@ std::string_view manner(const api::Stop& stop) {
 }
 
 Ink ink(const api::Stop& stop) {
+    if (!stop.outcome) return Ink::busy;
     if (stop.outcome == "unkillable") return Ink::bad;
     return stop.outcome == "killed" ? Ink::odd : Ink::bold;
-}
-
-std::string survivors(const Canvas& canvas, const api::Stop& stop) {
-    std::string text;
-    for (const api::Survivor& each : stop.survivorDetails) {
-        std::string line =
-            fmt::format("    pid {}  {}  state {}", each.pid, each.command, each.state);
-        if (!each.waitChannel.empty()) line += " in " + each.waitChannel;
-        text += printable(canvas, line) + "\n";
-    }
-    return text;
 }
 
 }  // namespace
@@ -83,22 +73,36 @@ std::string waiting_line(const Canvas& canvas, const api::Progress& progress,
            "  " + wait(canvas, progress, name_width + 14);
 }
 
-std::string ending(const Canvas& canvas, const api::Stop& stop) {
-    const std::string name = paint(canvas, ink(stop), printable(canvas, stop.task));
-    if (stop.outcome == "unkillable") {
-        const bool one = stop.survivors == 1;
-        return fmt::format("{} is not stopped: {} process{} outlived SIGKILL\n", name,
-                           stop.survivors, one ? "" : "es") +
-               survivors(canvas, stop);
+std::string survivors(const Canvas& canvas, const api::Stop& stop) {
+    std::string text;
+    for (const api::Survivor& each : stop.survivorDetails) {
+        std::string line =
+            fmt::format("    pid {}  {}  state {}", each.pid, each.command, each.state);
+        if (!each.waitChannel.empty()) line += " in " + each.waitChannel;
+        text += printable(canvas, line) + "\n";
     }
-    std::string line =
-        fmt::format("{} stopped in {}{}", name, duration(stop.durationMs), manner(stop));
-    if (const std::string ends = exits(canvas, stop.containers); !ends.empty()) line += ", " + ends;
+    return text;
+}
+
+std::string summary(const Canvas& canvas, const api::Stop& stop) {
+    const std::string name = paint(canvas, ink(stop), printable(canvas, stop.task));
+    if (!stop.outcome) return name + " has been stopping for " + duration(stop.durationMs);
+    if (stop.outcome == "unkillable") {
+        return fmt::format("{} is not stopped: {} process{} outlived SIGKILL", name, stop.survivors,
+                           stop.survivors == 1 ? "" : "es");
+    }
+    const std::string ends = exits(canvas, stop.containers);
+    return fmt::format("{} stopped in {}{}{}{}", name, duration(stop.durationMs), manner(stop),
+                       ends.empty() ? "" : ", ", ends);
+}
+
+std::string ending(const Canvas& canvas, const api::Stop& stop) {
+    std::string line = summary(canvas, stop);
     const bool drained = std::ranges::count(stop.phases, "DRAIN", &api::Phase::phase) > 0;
     if (drained && stop.savedMs >= 1000) {
         line += fmt::format("; {} of the deregistration delay saved", duration(stop.savedMs));
     }
-    return line + "\n";
+    return line + "\n" + survivors(canvas, stop);
 }
 
 std::string requester(const Canvas& canvas, const api::Requester& by) {
@@ -118,8 +122,7 @@ std::string history(const Canvas& canvas, const std::vector<api::Stop>& stops) {
         for (const api::Phase& each : stop.phases) {
             if (each.phase == "DRAIN") drained += each.durationMs;
         }
-        const bool fine = stop.outcome == "graceful" || stop.outcome == "exited";
-        const Ink its = !stop.outcome ? Ink::busy : fine ? Ink::good : ink(stop);
+        const Ink its = ink(stop) == Ink::bold ? Ink::good : ink(stop);
         std::vector<std::string> codes;
         for (const api::ContainerEnd& each : stop.containers) {
             if (each.exitCode) codes.push_back(std::to_string(*each.exitCode));

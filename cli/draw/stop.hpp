@@ -16,8 +16,13 @@ std::vector<std::string> waiting_lines(const Canvas& canvas, const api::Progress
 std::string waiting_line(const Canvas& canvas, const api::Progress& progress,
                          std::size_t name_width);
 
-/// "web stopped in 1.8 s, gracefully, exit code 0; 4 min 58 s of the deregistration delay saved",
-/// and who survived, if anybody did. Ends with a newline.
+/// "web stopped in 1.8 s, gracefully, exit code 0", without newline.
+std::string summary(const Canvas& canvas, const api::Stop& stop);
+
+/// Who outlived SIGKILL, a line each; mostly nothing.
+std::string survivors(const Canvas& canvas, const api::Stop& stop);
+
+/// The summary, what was saved, and who survived, if anybody did: lines.
 std::string ending(const Canvas& canvas, const api::Stop& stop);
 
 /// "uid 0, pid 4711, via api"

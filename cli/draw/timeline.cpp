@@ -36,13 +36,16 @@ std::string bar(const Canvas& canvas, double begin, double end, std::size_t widt
     const auto place = [&](double share) {
         return static_cast<std::size_t>(std::lround(std::clamp(share, 0.0, 1.0) * grid));
     };
-    const std::size_t first = std::min(place(begin) / 8, width - 1);  // a block grows from its left
-    const std::size_t last = std::max(place(end), first * 8 + 1);
-    const std::size_t full = last / 8 - first, part = last % 8;
+    constexpr std::size_t cell = 8;
+    const std::size_t first = std::min(place(begin) / cell, width - 1);
+    std::size_t length = std::max<std::size_t>(place(end) - place(begin), 1);
+    // Blocks grow from the left of a cell: a bar of some length keeps its end, not its beginning.
+    if (length >= cell) length = place(end) - first * cell;
+    const std::size_t full = length / cell, part = length % cell;
     std::string text(first, ' ');
     if (!canvas.utf8) {
-        const std::size_t length = std::max<std::size_t>(full + (part >= 4), 1);
-        return pad_right(text.append(length, open ? '-' : '='), width);
+        const std::size_t cells = std::max<std::size_t>(full + (part >= cell / 2), 1);
+        return pad_right(text.append(cells, open ? '-' : '='), width);
     }
     for (std::size_t i = 0; i < full; ++i) text += open ? "▒" : "█";
     if (part > 0) text += eighths[part];
@@ -67,12 +70,7 @@ std::vector<std::string> wrapped(const std::string& text, std::size_t width) {
 }
 
 std::string header(const Canvas& canvas, const api::Stop& stop) {
-    std::string text = ending(canvas, stop);
-    if (!stop.outcome) {
-        text = fmt::format("{} has been stopping for {}\n",
-                           paint(canvas, Ink::busy, printable(canvas, stop.task)),
-                           duration(stop.durationMs));
-    }
+    std::string text = summary(canvas, stop) + "\n" + survivors(canvas, stop);
     const std::string why = fmt::format("{} ({})", stop.stoppedReason, stop.stopCode);
     const std::string who =
         fmt::format("asked by {}, {}", requester(canvas, stop.requestedBy), date(stop.requestedAt));
