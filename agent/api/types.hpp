@@ -5,11 +5,12 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 // The shapes of the control API, shared by agent/ and cli/: exactly the JSON of docs/openapi.yaml,
-// in ECS's spelling. Times are UTC text with microseconds ("2026-01-31T12:00:00.000000Z"), durations
-// milliseconds with fraction.
+// in ECS's spelling. Times are UTC text with microseconds ("2026-01-31T12:00:00.000000Z"),
+// durations milliseconds with fraction.
 namespace lastcall::api {
 
 namespace json = boost::json;
@@ -97,8 +98,8 @@ struct RunRequest {
     std::string workingDirectory;
     std::vector<std::int64_t> ports;
     std::optional<std::vector<std::string>> loadBalancers;
-    std::optional<std::string> stopTimeout, deregistrationDelay, deregisterTimeout, drain, drainIdle,
-        drainSignal, stopSignal, stopDeadline, preStop, preStopTimeout;
+    std::optional<std::string> stopTimeout, deregistrationDelay, deregisterTimeout, drain,
+        drainIdle, drainSignal, stopSignal, stopDeadline, preStop, preStopTimeout;
 };
 
 /// POST /v1/tasks/{task}/stop and …/restart, all optional.
@@ -108,9 +109,15 @@ struct StopRequest {
     std::optional<std::string> timeout, drainTimeout, signal, reason;
 };
 
+/// POST /v1/tasks/{task}/signal.
+struct SignalRequest {
+    std::string signal;  ///< "HUP", "SIGHUP" or "1"
+};
+
 /// One row of GET /v1/config.
 struct Setting {
-    std::string name, flag, value, source;  ///< source: "default", "environment", "flag", "load balancer"
+    std::string name, flag, value,
+        source;  ///< source: "default", "environment", "flag", "load balancer"
 };
 
 struct Metadata {
@@ -119,29 +126,46 @@ struct Metadata {
     std::string mode;  ///< "serve" or "run"
 };
 
+/// GET /v1/tasks.
+struct TaskList {
+    std::vector<Task> tasks;
+};
+
+/// GET /v1/stops and /v1/tasks/{task}/stops, newest first.
+struct StopList {
+    std::vector<Stop> stops;
+};
+
+/// GET /v1/config.
+struct SettingList {
+    std::vector<Setting> settings;
+};
+
 /// RFC 9457, application/problem+json.
 struct Problem {
     std::string type = "about:blank", title, detail;
     std::int64_t status = 0;
+    std::optional<Stop> stop;  ///< an extension: the record of a stop that failed
 };
 
-/// A value that doesn't fit, or a key that nobody knows: "'drain' must be true or false, not 7".
+/// What can't be understood, in one line: "'drain' must be true or false, not 7".
 class Malformed : public std::runtime_error {
  public:
     using std::runtime_error::runtime_error;
 };
 
-json::value to_json(const Stop& stop);
-json::value to_json(const Progress& progress);
-json::value to_json(const Task& task);
-json::value to_json(const RunRequest& request);
-json::value to_json(const StopRequest& request);
-json::value to_json(const Setting& setting);
-json::value to_json(const Metadata& metadata);
-json::value to_json(const Problem& problem);
-
-/// The way back, for every shape above; throws Malformed.
+/// From and to JSON, for every shape above (those that stand alone: see the end of types.cpp). What
+/// is none is left out, but `null` in a ContainerEnd. `from_json` throws Malformed: a value of the
+/// wrong kind or out of range, a key that is missing; in a request also a key that nobody knows (in
+/// an answer it is ignored, so that an older agentctl understands a newer agent).
+template <class Shape>
+json::value to_json(const Shape& shape);
 template <class Shape>
 Shape from_json(const json::value& value);
+
+/// JSON as text and back. Numbers in plain decimals (1834.2, not 1.8342E3), always valid UTF-8:
+/// bytes that are none become U+FFFD. `parse` throws Malformed.
+std::string to_text(const json::value& value);
+json::value parse(std::string_view text);
 
 }  // namespace lastcall::api
