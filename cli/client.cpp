@@ -15,6 +15,7 @@
 #include <cstdlib>
 
 #include "agent/api/types.hpp"
+#include "cli/draw/time.hpp"
 
 namespace lastcall::cli {
 namespace {
@@ -99,6 +100,7 @@ class Client::Impl {
     asio::awaitable<Answer> exchange(http::request<http::string_body>& request, error_code& error) {
         http::response_parser<http::string_body> parser;
         parser.body_limit(largest_answer);
+        buffer.reserve(8192);  // most answers in one read
         error_code unsent;
         co_await http::async_write(socket, request, asio::redirect_error(use_awaitable, unsent));
         // Read even so: who refuses a request half-read has said why.
@@ -175,7 +177,7 @@ asio::awaitable<json::value> Client::call(std::string method, std::string target
 }
 
 json::value call(const std::string& socket, const std::string& method, const std::string& target,
-                 std::optional<json::value> body, std::chrono::seconds limit) {
+                 std::optional<json::value> body, std::chrono::milliseconds limit) {
     asio::io_context io(1);
     Client client(io.get_executor(), socket);
     std::exception_ptr failure;
@@ -188,8 +190,8 @@ json::value call(const std::string& socket, const std::string& method, const std
     io.run_for(limit);
     if (failure) std::rethrow_exception(failure);
     if (answer) return std::move(*answer);
-    throw std::runtime_error(
-        fmt::format("the agent at '{}' has not answered within {} s", socket, limit.count()));
+    throw std::runtime_error(fmt::format("the agent at '{}' has not answered within {}", socket,
+                                         duration(static_cast<double>(limit.count()))));
 }
 
 std::string task_path(std::string_view task, std::string_view rest) {

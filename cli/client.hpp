@@ -54,7 +54,7 @@ class Client {
 /// One call, waited for here, for `limit` at most (then std::runtime_error).
 json::value call(const std::string& socket, const std::string& method, const std::string& target,
                  std::optional<json::value> body = std::nullopt,
-                 std::chrono::seconds limit = std::chrono::seconds(30));
+                 std::chrono::milliseconds limit = std::chrono::seconds(30));
 
 /// "/v1/tasks/web/stop" for "web" and "/stop": whatever the name holds, it stays one segment.
 std::string task_path(std::string_view task, std::string_view rest = "");

@@ -42,6 +42,12 @@ void allow_files(std::size_t count) {
     ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/// In the background of a script Ctrl-C is for others.
+bool ignored(int signal) {
+    struct sigaction now{};
+    return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
 class Following {
  public:
     Following(Session& session, Verb verb, const StopFlags& flags)
@@ -61,7 +67,7 @@ class Following {
         };
         for (StopStory& each : stories_) asio::co_spawn(io_, end_of(each), rethrow);
         if (!session_.json && !flags_.detach) asio::co_spawn(io_, look(), rethrow);
-        interrupt_.add(SIGINT);
+        if (!ignored(SIGINT)) interrupt_.add(SIGINT);
         interrupt_.async_wait([this](boost::system::error_code error, int) {
             left_ = !error;
             if (left_) io_.stop();

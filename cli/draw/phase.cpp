@@ -53,30 +53,35 @@ std::string fact(std::string_view key, const api::json::value& value) {
         return words(key) + " " + duration(value.to_number<double>());
     }
     if (!value.is_string()) return words(key) + ": " + api::to_text(value);
-    const std::string text(value.get_string());
-    constexpr std::array speaks_for_itself = {"error", "reason", "note", "warning", "loadBalancer"};
-    if (std::ranges::count(speaks_for_itself, key) > 0) return text;
-    return words(key) + " " + text;
+    return words(key) + " " + std::string(value.get_string());
 }
 
-/// Turns a phase's detail into pieces of a sentence; what is said by name is not said again by key.
+std::string plural(std::int64_t count, std::string_view noun, std::string_view ending = "s") {
+    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : ending);
+}
+
+/// Turns a phase's detail into pieces of a sentence: what ended it, where, how many, what else.
+/// What is said by name is not said again by its key.
 class Teller {
  public:
-    Teller(const Canvas& canvas, const api::Phase& phase) : canvas_(canvas), phase_(phase) {}
+    Teller(const Canvas& canvas, const api::Stop& stop, const api::Phase& phase)
+        : canvas_(canvas), stop_(stop), phase_(phase) {}
 
-    std::string told(const api::Stop& stop) {
+    std::string told() {
+        limit();
+        load_balancer();
         connections();
-        attempts();
-        signal();
+        processes();
         rest();
-        exit(stop);
         return fmt::format("{}", fmt::join(pieces_, ", "));
     }
 
  private:
-    const api::json::value* take(std::string_view key) {
+    std::optional<std::string> take_text(std::string_view key) {
+        const api::json::value* value = phase_.detail.if_contains(key);
+        if (!value || !value->is_string()) return std::nullopt;
         said_.push_back(key);
-        return phase_.detail.if_contains(key);
+        return std::string(value->get_string());
     }
     std::optional<std::int64_t> take_count(std::string_view key) {
         const api::json::value* value = phase_.detail.if_contains(key);
@@ -84,57 +89,85 @@ class Teller {
         said_.push_back(key);
         return value->get_int64();
     }
+    void tell(std::string piece) {
+        if (!piece.empty()) pieces_.push_back(std::move(piece));
+    }
+
+    void limit() {
+        const auto timeout = take_count("stopTimeoutMs");
+        std::string why = take_text("limit").value_or("");
+        if (why == "stop timeout" && timeout)
+            why += " of " + duration(static_cast<double>(*timeout));
+        if (why == "deregistration delay") why += " of " + duration(stop_.deregistrationDelayMs);
+        tell(std::move(why));
+        tell(take_text("reason").value_or(""));
+        if (const auto by = take_text("requestedBy")) tell("asked by " + *by);
+        tell(take_text("error").value_or(""));
+    }
+    void load_balancer() {
+        const auto attempts = take_count("attempts");
+        tell(take_text("loadBalancer").value_or(""));
+        if (attempts && *attempts != 1) tell(plural(*attempts, "attempt"));
+    }
     void connections() {
         const auto start = take_count("connectionsAtStart"), end = take_count("connectionsAtEnd");
+        const auto peak = take_count("connectionsPeak");
         const std::string_view arrow = canvas_.utf8 ? "→" : "->";
         if (start && end) {
-            pieces_.push_back(fmt::format("{} {} {} connections", *start, arrow, *end));
+            tell(fmt::format("{} {} {} connections", *start, arrow, *end));
         } else if (start || end) {
-            const std::int64_t count = start ? *start : *end;
-            const std::string_view when = start ? "at the start" : "at the end";
-            pieces_.push_back(
-                fmt::format("{} connection{} {}", count, count == 1 ? "" : "s", when));
+            tell(plural(start ? *start : *end, "connection") + (start ? " at the start" : " left"));
         }
-        const auto late = take_count("arrivedAfterDeregistration");
-        if (late.value_or(0) > 0) {
-            pieces_.push_back(fmt::format("{} arrived after deregistration", *late));
+        if (peak && peak > start) tell(fmt::format("{} at the peak", *peak));
+        const auto in_flight = take_count("inFlightAtLoadBalancer").value_or(0);
+        if (in_flight > 0) tell(fmt::format("{} in flight at the load balancer", in_flight));
+        const auto late = take_count("arrivedAfterDeregistration").value_or(0);
+        if (late > 0) tell(fmt::format("{} arrived after deregistration", late));
+    }
+    void processes() {
+        const auto signal = take_text("signal");
+        if (signal && *signal != phase_.phase) tell(*signal);
+        if (const auto code = take_count("exitCode")) {
+            tell(fmt::format("exit code {}", *code));
+        } else {
+            ended_here();
         }
+        const auto left = take_count("left").value_or(0);
+        const auto survivors = take_count("survivors").value_or(0);
+        if (left + survivors > 0) tell(plural(left + survivors, "process", "es") + " left");
     }
-    void attempts() {
-        const auto count = take_count("attempts");
-        if (const auto* where = take("loadBalancer"))
-            pieces_.push_back(fact("loadBalancer", *where));
-        if (count && *count != 1) pieces_.push_back(fmt::format("{} attempts", *count));
-    }
-    /// The usual signal and a limit that didn't matter are no news.
-    void signal() {
-        const api::json::value* sent = phase_.detail.if_contains("signal");
-        if (sent && sent->is_string() && sent->get_string() == phase_.phase) take("signal");
-        if (phase_.outcome != "timed_out") take("stopTimeoutMs");
-    }
-    void rest() {
-        for (const auto& [key, value] : phase_.detail) {
-            if (std::ranges::count(said_, std::string_view(key)) > 0) continue;
-            if (std::string piece = fact(key, value); !piece.empty()) pieces_.push_back(piece);
-        }
-    }
-    void exit(const api::Stop& stop) {
-        if (phase_.detail.contains("exitCode")) return;
+    void ended_here() {
         std::vector<api::ContainerEnd> ended;
-        for (const api::ContainerEnd& each : stop.containers) {
+        for (const api::ContainerEnd& each : stop_.containers) {
             const bool ours = !phase_.container || *phase_.container == each.name;
             if (ours && each.killedBy == phase_.phase) ended.push_back(each);
         }
-        if (std::string piece = exits(canvas_, ended); !piece.empty()) pieces_.push_back(piece);
+        tell(exits(canvas_, ended));
+    }
+    void rest() {
+        for (const auto& [key, value] : phase_.detail) {
+            if (std::ranges::count(said_, std::string_view(key)) == 0) tell(fact(key, value));
+        }
     }
 
     const Canvas& canvas_;
+    const api::Stop& stop_;
     const api::Phase& phase_;
     std::vector<std::string_view> said_;
     std::vector<std::string> pieces_;
 };
 
 }  // namespace
+
+double offset(const api::Stop& stop, const api::Phase& phase) {
+    const auto from = moment(stop.requestedAt), to = moment(phase.startedAt);
+    return from && to ? std::max(0.0, static_cast<double>(*to - *from) / 1000) : 0;
+}
+
+double length(const api::Stop& stop, const api::Phase& phase) {
+    if (phase.outcome) return phase.durationMs;
+    return std::max(phase.durationMs, stop.durationMs - offset(stop, phase));
+}
 
 std::string label(const Canvas& canvas, const api::Stop& stop, const api::Phase& phase) {
     if (!phase.container || stop.containers.size() < 2) return printable(canvas, phase.phase);
@@ -153,9 +186,7 @@ std::string outcome(const Canvas& canvas, const api::Phase& phase) {
 }
 
 std::string detail(const Canvas& canvas, const api::Stop& stop, const api::Phase& phase) {
-    const std::string told = Teller(canvas, phase).told(stop);
-    // The arrow is ours and survives: it is only drawn where UTF-8 is.
-    return printable(canvas, told);
+    return printable(canvas, Teller(canvas, stop, phase).told());
 }
 
 std::string phase_line(const Canvas& canvas, const api::Stop& stop, const api::Phase& phase) {

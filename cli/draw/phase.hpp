@@ -7,6 +7,13 @@
 // The words for a phase, and its one line.
 namespace lastcall::cli {
 
+/// When it began, in milliseconds after the request: never before it, even if the wall clock was
+/// set back meanwhile.
+double offset(const api::Stop& stop, const api::Phase& phase);
+
+/// How long it took, or has taken so far, in milliseconds.
+double length(const api::Stop& stop, const api::Phase& phase);
+
 /// "DRAIN", or "SIGTERM db" in a task of several containers.
 std::string label(const Canvas& canvas, const api::Stop& stop, const api::Phase& phase);
 

@@ -11,23 +11,28 @@
 namespace lastcall::cli {
 namespace {
 
-/// What it waits for gives way first: the countdown must be seen.
+/// What doesn't fit gives way from the left: the countdown must be seen.
 std::string wait(const Canvas& canvas, const api::Progress& progress, std::size_t used) {
-    std::string what = printable(canvas, progress.waitingFor), rest;
+    const std::size_t room = canvas.width > used ? canvas.width - used : canvas.width == 0 ? 0 : 1;
+    std::string line;
+    const auto put_before = [&](std::string piece) {
+        if (piece.empty()) return;
+        const std::string joint = line.empty() ? "" : ", ";
+        const std::size_t taken = columns(line) + joint.size();
+        if (room > 0 && room < taken + std::min<std::size_t>(columns(piece), 12)) return;
+        if (room > 0) piece = cut(canvas, piece, room - taken);
+        line = piece + joint + line;
+    };
+    const std::string what = printable(canvas, progress.waitingFor);
+    if (progress.next && progress.nextInMs) {
+        put_before(printable(canvas, *progress.next) + " within " + countdown(*progress.nextInMs));
+    }
     if (progress.connections && what.find("connection") == std::string::npos) {
         const std::int64_t left = *progress.connections;
-        rest = fmt::format("{} connection{} left", left, left == 1 ? "" : "s");
+        put_before(fmt::format("{} connection{} left", left, left == 1 ? "" : "s"));
     }
-    if (progress.next && progress.nextInMs) {
-        rest += fmt::format("{}{} in {} at the latest", rest.empty() ? "" : ", ",
-                            printable(canvas, *progress.next), countdown(*progress.nextInMs));
-    }
-    if (canvas.width > 0) {
-        const std::size_t taken = used + columns(rest) + 2;
-        what = canvas.width < taken + 8 ? "" : cut(canvas, what, canvas.width - taken);
-    }
-    const std::string joint = what.empty() || rest.empty() ? "" : ", ";
-    return cut(canvas, what + joint + rest, canvas.width > used ? canvas.width - used : 1);
+    put_before(what);
+    return cut(canvas, line, room);
 }
 
 std::string_view manner(const api::Stop& stop) {
@@ -55,7 +60,7 @@ std::vector<std::string> waiting_lines(const Canvas& canvas, const api::Progress
     for (const api::Phase* each : running) {
         std::string line = "  " + paint(canvas, ink(*each), sign(canvas, *each)) + " ";
         line += pad_right(cut(canvas, label(canvas, progress.stop, *each), 11), 11);
-        line += pad_left(duration(each->durationMs), 11) + "  ";
+        line += pad_left(duration(length(progress.stop, *each)), 11) + "  ";
         if (each == running.back()) line += wait(canvas, progress, used);
         lines.push_back(line);
     }

@@ -13,17 +13,10 @@
 namespace lastcall::cli {
 namespace {
 
-/// When a phase began, in milliseconds after the request. The wall clock may have been set back
-/// meanwhile: never before the request.
-double offset(const api::Stop& stop, const api::Phase& phase) {
-    const auto from = moment(stop.requestedAt), to = moment(phase.startedAt);
-    return from && to ? std::max(0.0, static_cast<double>(*to - *from) / 1000) : 0;
-}
-
 double whole(const api::Stop& stop) {
     double end = stop.durationMs;
     for (const api::Phase& each : stop.phases) {
-        end = std::max(end, offset(stop, each) + each.durationMs);
+        end = std::max(end, offset(stop, each) + length(stop, each));
     }
     return std::max(end, 0.001);
 }
@@ -92,7 +85,7 @@ std::string footer(const Canvas& canvas, const api::Stop& stop) {
 }  // namespace
 
 std::string timeline(const Canvas& canvas, const api::Stop& stop) {
-    constexpr std::size_t figures = 34;  // start, duration, outcome and the gaps between them
+    constexpr std::size_t figures = 35;  // start, duration, outcome and the gaps between them
     const std::size_t width = canvas.width == 0 ? 100 : canvas.width;
     std::size_t labels = 10;
     for (const api::Phase& each : stop.phases) {
@@ -106,12 +99,12 @@ std::string timeline(const Canvas& canvas, const api::Stop& stop) {
 
     std::string text = header(canvas, stop);
     for (const api::Phase& each : stop.phases) {
-        const double from = offset(stop, each), to = from + each.durationMs;
+        const double from = offset(stop, each), to = from + length(stop, each);
         const Ink its = ink(each);
         text += "  " + paint(canvas, its, sign(canvas, each)) + " ";
         text += pad_right(label(canvas, stop, each), labels) + "  ";
         text += paint(canvas, its, bar(canvas, from / total, to / total, bars, !each.outcome));
-        text += pad_left("+" + duration(from), 11) + pad_left(duration(each.durationMs), 11);
+        text += pad_left("+" + duration(from), 11) + pad_left(duration(length(stop, each)), 11);
         text += "  " + paint(canvas, its, outcome(canvas, each)) + "\n";
         for (const std::string& line :
              wrapped(detail(canvas, stop, each), width - std::min(width, left + 1))) {
