@@ -1,1 +1,0 @@
-// commands live in commands/

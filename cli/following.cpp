@@ -1,0 +1,243 @@
+#include "cli/following.hpp"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/json/array.hpp>
+#include <csignal>
+#include <exception>
+
+#include "cli/client.hpp"
+#include "cli/draw/time.hpp"
+#include "cli/stop_story.hpp"
+
+namespace lastcall::cli {
+namespace {
+
+using asio::use_awaitable;
+using namespace std::chrono_literals;
+
+constexpr auto first_look = 150ms, between_looks = 150ms;
+
+std::vector<std::string> all_running(Session& session) {
+    const auto list = api::from_json<api::TaskList>(session.call("GET", "/v1/tasks"));
+    std::vector<std::string> names;
+    for (const api::Task& each : list.tasks) {
+        if (each.lastStatus != "STOPPED") names.push_back(each.name);
+    }
+    return names;
+}
+
+/// A connection a task: a thousand tasks are more than the usual soft limit of open files.
+void allow_files(std::size_t count) {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > count + 20) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/// In the background of a script Ctrl-C is for others.
+bool ignored(int signal) {
+    struct sigaction now{};
+    return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+class Following {
+ public:
+    Following(Session& session, Verb verb, const StopFlags& flags)
+        : session_(session), verb_(verb), flags_(flags), io_(1), look_again_(io_), interrupt_(io_) {
+        const std::int64_t now = wall_clock();
+        for (const std::string& each : flags.tasks) stories_.emplace_back(each, now);
+        for (StopStory& each : stories_) {
+            name_width_ = std::max(name_width_, each.task().size());
+            each.name_width(stories_.size() > 1 ? name_width_ : 0);
+        }
+    }
+
+    int run() {
+        const auto rethrow = [this](std::exception_ptr error) {
+            failure_ = failure_ ? failure_ : error;
+            if (failure_) io_.stop();
+        };
+        for (StopStory& each : stories_) asio::co_spawn(io_, end_of(each), rethrow);
+        if (!session_.json && !flags_.detach) asio::co_spawn(io_, look(), rethrow);
+        if (!ignored(SIGINT)) interrupt_.add(SIGINT);
+        interrupt_.async_wait([this](boost::system::error_code error, int) {
+            left_ = !error;
+            if (left_) io_.stop();
+        });
+        io_.run();
+        if (left_) return leave();
+        if (failure_) std::rethrow_exception(failure_);
+        return result();
+    }
+
+ private:
+    /// Asks for one task's stop and stays until it has ended. A task's failure is its own: the
+    /// others go on, and it is told in its place.
+    asio::awaitable<void> end_of(StopStory& story) {
+        Client client(io_.get_executor(), session_.socket);
+        try {
+            const std::string verb = verb_ == Verb::stop ? "/stop" : "/restart";
+            const std::string path =
+                task_path(story.task(), verb + (flags_.detach ? "?wait=false" : ""));
+            const json::value answer =
+                co_await client.call("POST", path, api::to_json(flags_.request));
+            if (flags_.detach) {
+                story.asked(answer);
+            } else if (verb_ == Verb::stop) {
+                story.ended(answer, api::from_json<api::Stop>(answer));
+            } else {
+                const json::value stops =
+                    co_await client.call("GET", task_path(story.task(), "/stops?limit=1"));
+                story.restarted(answer, api::from_json<api::StopList>(stops));
+            }
+        } catch (const NoAgent&) {
+            throw;  // nobody's own failure
+        } catch (const Refused& error) {
+            story.refused(error);
+        } catch (const std::exception& error) {
+            story.failed(error.what());
+        }
+        over(story);
+    }
+
+    void over(StopStory& story) {
+        show(session_.json ? "" : story.tell(session_.terminal.canvas()));
+        if (!story.trouble().empty()) session_.terminal.complain(story.trouble());
+        if (std::ranges::all_of(stories_, &StopStory::over)) io_.stop();
+    }
+
+    /// Looks how the stops go until somebody ends us.
+    asio::awaitable<void> look() {
+        Client client(io_.get_executor(), session_.socket);
+        const bool one = stories_.size() == 1;
+        const std::string path = one ? task_path(stories_.front().task()) : "/v1/tasks";
+        look_again_.expires_after(first_look);
+        for (;;) {
+            co_await look_again_.async_wait(use_awaitable);
+            try {
+                const json::value answer = co_await client.call("GET", path);
+                seen(one ? api::TaskList{{api::from_json<api::Task>(answer)}}
+                         : api::from_json<api::TaskList>(answer));
+            } catch (const std::exception&) {  // only a look: the stop's own answer tells the truth
+            }
+            look_again_.expires_after(between_looks);
+        }
+    }
+
+    void seen(const api::TaskList& list) {
+        std::string lasting;
+        const bool grouped = session_.terminal.live() && stories_.size() > 1;
+        for (StopStory& story : stories_) {
+            const auto task = std::ranges::find(list.tasks, story.task(), &api::Task::name);
+            if (story.over() || task == list.tasks.end()) continue;
+            story.goes_on(task->stopping);
+            if (!grouped) lasting += story.tell(session_.terminal.canvas());
+        }
+        show(lasting);
+    }
+
+    void show(const std::string& lasting) {
+        if (!session_.terminal.live() || session_.json) {
+            if (!lasting.empty()) session_.terminal.print(lasting);
+            return;
+        }
+        std::vector<std::string> lines;
+        for (const StopStory& story : stories_) {
+            for (std::string& line : story.now(session_.terminal.canvas())) {
+                lines.push_back(std::move(line));
+            }
+        }
+        session_.terminal.redraw(lasting, std::move(lines));
+    }
+
+    int leave() {
+        if (session_.terminal.live() && !session_.json) session_.terminal.redraw("", {});
+        std::vector<std::string> names;
+        for (const StopStory& each : stories_) {
+            if (!each.over()) names.push_back(each.task());
+        }
+        session_.terminal.complain(fmt::format(
+            "left; the {} of {} goes on (agentctl timeline {} shows it)",
+            verb_ == Verb::stop ? "stop" : "restart", fmt::join(names, ", "), names.front()));
+        return left;
+    }
+
+    int result() {
+        if (session_.json) {
+            json::array answers;
+            for (const StopStory& each : stories_) {
+                if (!each.answer().is_null()) answers.push_back(each.answer());
+            }
+            const bool one = flags_.tasks.size() == 1 && !flags_.all;
+            if (!one) session_.print(answers);
+            if (one && !answers.empty()) session_.print(answers.front());
+        }
+        int worst = done;
+        for (const StopStory& each : stories_) {
+            const int exit = flags_.fail_on_kill && each.killed() ? failed : each.exit();
+            if (worst == done || exit == failed) worst = exit;
+        }
+        return worst;
+    }
+
+    Session& session_;
+    Verb verb_;
+    const StopFlags& flags_;
+    std::vector<StopStory> stories_;
+    std::size_t name_width_ = 0;
+    std::exception_ptr failure_;
+    bool left_ = false;
+    asio::io_context io_;
+    asio::steady_timer look_again_;
+    asio::signal_set interrupt_;
+};
+
+}  // namespace
+
+void declare(Arguments& arguments, StopFlags& flags) {
+    arguments.words("TASK", flags.tasks, 0);
+    arguments.flag("--all", flags.all, "all tasks that are not stopped");
+    arguments.flag("--no-drain", flags.no_drain, "leave the load balancers, but don't wait");
+    arguments.value("--timeout", "D", flags.request.timeout,
+                    "from the stop signal to SIGKILL (or from now, if it was sent)");
+    arguments.value("--drain-timeout", "D", flags.request.drainTimeout,
+                    "how long the drain may last");
+    arguments.flag("--force", flags.request.force, "SIGKILL now");
+    arguments.value("--signal", "SIGNAL", flags.request.signal,
+                    "instead of the task's stop signal");
+    arguments.value("--reason", "TEXT", flags.request.reason, "for the record");
+    arguments.flag("--detach", flags.detach, "ask for it, and don't wait for the end");
+    arguments.flag("--fail-on-kill", flags.fail_on_kill, "exit 1 if SIGKILL was needed");
+}
+
+int follow(Session& session, Verb verb, StopFlags flags) {
+    if (flags.all && !flags.tasks.empty())
+        throw Usage("--all and names of tasks exclude each other");
+    if (!flags.all && flags.tasks.empty())
+        throw Usage("TASK is missing: name a task, or say --all");
+    if (std::ranges::count(flags.tasks, "") > 0) throw Usage("a task's name can't be empty");
+    if (flags.all) flags.tasks = all_running(session);
+    std::vector<std::string> once;
+    for (std::string& each : flags.tasks) {
+        if (std::ranges::count(once, each) == 0) once.push_back(std::move(each));
+    }
+    flags.tasks = std::move(once);
+    flags.request.drain = !flags.no_drain;
+    if (flags.tasks.empty()) {
+        if (session.json) session.print(json::array());
+        if (!session.json) session.terminal.print("No task is running\n");
+        return done;
+    }
+    allow_files(flags.tasks.size());
+    return Following(session, verb, flags).run();
+}
+
+}  // namespace lastcall::cli

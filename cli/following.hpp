@@ -1,0 +1,30 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "agent/api/types.hpp"
+#include "cli/session.hpp"
+
+namespace lastcall::cli {
+
+/// What `stop` and `restart` take alike.
+struct StopFlags {
+    std::vector<std::string> tasks;
+    bool all = false;
+    bool no_drain = false;
+    bool detach = false;        ///< ask, and don't wait
+    bool fail_on_kill = false;  ///< exit 1 if SIGKILL was needed
+    api::StopRequest request;
+};
+void declare(Arguments& arguments, StopFlags& flags);
+
+enum class Verb { stop, restart };
+
+/// Asks for the stops, side by side, and tells how they go until all have ended: on a terminal
+/// live, elsewhere one line a phase as it ends, as JSON the records at the end. One task is one
+/// connection and one request, unless it takes longer than 150 ms: then a second connection asks
+/// how it goes. Ctrl-C ends the telling, not the stops. Returns the exit code; throws Usage, and
+/// NoAgent if there was none.
+int follow(Session& session, Verb verb, StopFlags flags);
+
+}  // namespace lastcall::cli

@@ -1,0 +1,58 @@
+#pragma once
+#include <boost/json/value.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/api/types.hpp"
+#include "cli/client.hpp"
+#include "cli/draw/canvas.hpp"
+
+namespace lastcall::cli {
+
+/// One task's stop as this program learns of it, and what of it was told already.
+class StopStory {
+ public:
+    /// `began`: when we asked, by the wall clock; what the record dates earlier was not our doing.
+    StopStory(std::string task, std::int64_t began) : task_(std::move(task)), began_(began) {}
+    /// Told among others, each line starts with the name, so wide. 0: told alone.
+    void name_width(std::size_t width) { name_width_ = width; }
+
+    void goes_on(std::optional<api::Progress> progress);
+    void asked(boost::json::value answer);
+    void ended(boost::json::value answer, api::Stop record);
+    void restarted(boost::json::value answer, api::StopList stops);
+    void refused(const Refused& error);  ///< an unkillable task's record is in it
+    void failed(std::string trouble);
+
+    /// What can be told for good and wasn't yet: phases that have ended, then the ending. Lines.
+    std::string tell(const Canvas& canvas);
+    /// What it waits for just now; nothing, if that isn't known or it is over.
+    std::vector<std::string> now(const Canvas& canvas) const;
+
+    const std::string& task() const { return task_; }
+    bool over() const { return over_; }
+    bool killed() const { return record_ && record_->outcome == "killed"; }
+    int exit() const { return exit_; }
+    const std::string& trouble() const { return trouble_; }  ///< for stderr
+    const boost::json::value& answer() const { return answer_; }
+
+ private:
+    std::string phases(const Canvas& canvas, const api::Stop& stop);
+    bool earlier(const std::string& moment) const;
+
+    std::string task_;
+    std::int64_t began_;
+    std::size_t name_width_ = 0;
+    std::optional<api::Progress> progress_;
+    std::optional<api::Stop> record_;
+    std::optional<api::Task> restarted_;
+    bool asked_ = false, over_ = false, joined_told_ = false;
+    std::vector<bool> told_;  ///< by the phase's index
+    int exit_ = 0;
+    std::string trouble_;
+    boost::json::value answer_;
+};
+
+}  // namespace lastcall::cli

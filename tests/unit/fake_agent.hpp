@@ -1,0 +1,179 @@
+#pragma once
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cli/agentctl.hpp"
+
+namespace lastcall::testing {
+
+/// A latch between a test and its fake agent; no wait is longer than five seconds.
+class Latch {
+ public:
+    void set() {
+        const std::lock_guard lock(mutex_);
+        set_ = true;
+        changed_.notify_all();
+    }
+    bool wait() {
+        std::unique_lock lock(mutex_);
+        return changed_.wait_for(lock, std::chrono::seconds(5), [this] { return set_; });
+    }
+
+ private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool set_ = false;
+};
+
+/// What agentctl wrote, kept in memory.
+class Page {
+ public:
+    Page() : file_(::memfd_create("page", MFD_CLOEXEC)) {}
+    ~Page() { ::close(file_); }
+    Page(const Page&) = delete;
+    Page& operator=(const Page&) = delete;
+    int file() const { return file_; }
+    std::string text() const {
+        std::string all(static_cast<std::size_t>(::lseek(file_, 0, SEEK_END)), '\0');
+        const ssize_t read = ::pread(file_, all.data(), all.size(), 0);
+        all.resize(read > 0 ? static_cast<std::size_t>(read) : 0);
+        return all;
+    }
+    /// Whether `words` appear within five seconds.
+    bool shows(const std::string& words) const {
+        for (int i = 0; i < 5000; ++i) {
+            if (text().find(words) != std::string::npos) return true;
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        return false;
+    }
+
+ private:
+    int file_;
+};
+
+/// A unix socket that answers each request with what `answer` returns: raw bytes, HTTP or not. An
+/// answer without a Content-Length ends the connection.
+class FakeAgent {
+ public:
+    struct Request {
+        std::string line;  ///< "GET /v1/tasks"
+        std::string body;
+        friend bool operator==(const Request&, const Request&) = default;
+    };
+    using Answer = std::function<std::string(const Request&)>;
+
+    explicit FakeAgent(Answer answer) : answer_(std::move(answer)) {
+        static std::atomic<int> count = 0;
+        path_ = std::filesystem::temp_directory_path() /
+                ("lastcall-test-" + std::to_string(::getpid()) + "-" + std::to_string(++count));
+        listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+        path_.copy(address.sun_path, sizeof address.sun_path - 1);
+        if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+            ::listen(listener_, 16) != 0) {
+            throw std::runtime_error("cannot listen on " + path_);
+        }
+        accepting_ = std::thread([this] { accept(); });
+    }
+    ~FakeAgent() {
+        ::shutdown(listener_, SHUT_RDWR);
+        accepting_.join();
+        for (std::thread& each : serving_) each.join();
+        ::close(listener_);
+        ::unlink(path_.c_str());
+    }
+
+    const std::string& socket() const { return path_; }
+    std::vector<Request> requests() const {
+        const std::lock_guard lock(mutex_);
+        return requests_;
+    }
+    int connections() const { return connections_; }
+
+ private:
+    void accept() {
+        for (;;) {
+            const int peer = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+            if (peer < 0) return;
+            ++connections_;
+            serving_.emplace_back([this, peer] {
+                while (serve(peer)) {
+                }
+                ::close(peer);
+            });
+        }
+    }
+    bool serve(int peer) {
+        std::string text;
+        char block[4096];
+        while (!whole(text)) {
+            const ssize_t count = ::read(peer, block, sizeof block);
+            if (count <= 0) return false;
+            text.append(block, static_cast<std::size_t>(count));
+        }
+        const Request request{text.substr(0, text.find(" HTTP/1.1")),
+                              text.substr(text.find("\r\n\r\n") + 4)};
+        {
+            const std::lock_guard lock(mutex_);
+            requests_.push_back(request);
+        }
+        const std::string answer = answer_(request);
+        const ssize_t sent = ::send(peer, answer.data(), answer.size(), MSG_NOSIGNAL);
+        return sent > 0 && answer.find("Content-Length") != answer.npos;
+    }
+    static bool whole(const std::string& text) {
+        const std::size_t head = text.find("\r\n\r\n");
+        if (head == text.npos) return false;
+        const std::size_t length = text.find("Content-Length: ");
+        const std::size_t body = length < head ? std::stoul(text.substr(length + 16)) : 0;
+        return text.size() >= head + 4 + body;
+    }
+
+    Answer answer_;
+    std::string path_;
+    int listener_;
+    std::atomic<int> connections_ = 0;
+    mutable std::mutex mutex_;
+    std::vector<Request> requests_;
+    std::vector<std::thread> serving_;
+    std::thread accepting_;
+};
+
+inline std::string http(int status, const std::string& body) {
+    return "HTTP/1.1 " + std::to_string(status) +
+           " Whatever\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+inline std::string problem(int status, const std::string& detail) {
+    return http(status, R"({"type":"about:blank","title":"Trouble","status":)" +
+                            std::to_string(status) + R"(,"detail":")" + detail + "\"}");
+}
+
+/// agentctl, run with its words in one string per word; what it printed and how it exited.
+struct Agentctl {
+    Page out, err;
+    int exit = -1;
+
+    Agentctl& operator()(const std::string& socket, std::vector<std::string> words,
+                         bool live = false) {
+        words.insert(words.begin(), {"--socket", socket});
+        cli::Terminal terminal(out.file(), err.file(), {.width = live ? 80u : 0u, .utf8 = true}, live);
+        exit = cli::agentctl(std::move(words), terminal);
+        return *this;
+    }
+};
+
+}  // namespace lastcall::testing
