@@ -131,7 +131,7 @@ class Serve(harness.LiveTest):
         rows = {row["name"]: row for row in self.agent.ctl("config", "--output", "json")["settings"]}
         self.assertEqual((rows["ECS_CLUSTER"]["value"], rows["ECS_CLUSTER"]["source"]), ("blue", "environment"))
         self.assertEqual((rows["AGENT_DEREGISTRATION_DELAY"]["value"],
-                          rows["AGENT_DEREGISTRATION_DELAY"]["source"]), ("5m0s", "default"))
+                          rows["AGENT_DEREGISTRATION_DELAY"]["source"]), ("5m", "default"))
         self.assertIn("ECS_CONTAINER_STOP_TIMEOUT", self.agent.ctl("config"))
 
     def test_version_and_metadata(self):
