@@ -7,10 +7,8 @@
 // A keep-alive connection that the server closed before we sent a request on it is opened again;
 // one that closes after a request was sent, before its whole answer, is a failure. SIGTERM and
 // SIGINT end it early: what is in flight is finished and counted.
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
@@ -25,7 +23,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <cstdint>
-#include <ctime>
+#include <functional>
+#include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -33,6 +32,8 @@
 #include <vector>
 
 #include <fmt/format.h>
+
+#include "tests/witness.hpp"
 
 namespace {
 
@@ -111,24 +112,19 @@ const char* name_of(Result result) {
     return "?";
 }
 
-std::int64_t boot_microseconds() {
-    timespec now{};
-    ::clock_gettime(CLOCK_BOOTTIME, &now);
-    return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
-}
-
 class Load {
  public:
     Load(asio::io_context& io, const Orders& orders)
-        : io_(io), orders_(orders), started_(std::chrono::steady_clock::now()), signals_(io) {
+        : io_(io),
+          orders_(orders),
+          started_(std::chrono::steady_clock::now()),
+          signals_(io),
+          journal_(orders.journal) {
         signals_.add(SIGTERM);
         signals_.add(SIGINT);
         signals_.async_wait([this](error_code error, int) {
             if (!error) stopping_ = true;
         });
-        if (orders_.journal.empty()) return;
-        journal_ = ::open(orders_.journal.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-        if (journal_ < 0) throw std::runtime_error("cannot open '" + orders_.journal + "'");
     }
 
     void start() {
@@ -269,22 +265,18 @@ class Load {
     }
 
     void note(std::int64_t number, std::int64_t sent, Result result) {
-        if (journal_ < 0) return;
-        const std::string line =
-            fmt::format("{{\"id\":\"{}{}\",\"sent\":{},\"done\":{},\"result\":\"{}\"}}\n",
-                        orders_.ids, number, sent, boot_microseconds(), name_of(result));
-        if (::write(journal_, line.data(), line.size()) < 0)
-            throw std::runtime_error("cannot write '" + orders_.journal + "'");
+        journal_.write("result", fmt::format("\"id\":\"{}{}\",\"sent\":{},\"result\":\"{}\"",
+                                             orders_.ids, number, sent, name_of(result)));
     }
 
     asio::io_context& io_;
     const Orders& orders_;
     Moment started_;
     asio::signal_set signals_;
+    Witness journal_;
     Counts counts_;
     std::int64_t issued_ = 0;
     int working_ = 0;
-    int journal_ = -1;
     bool stopping_ = false;
 };
 
@@ -302,38 +294,31 @@ void set_url(Orders& orders, const std::string& url) {
                      static_cast<std::uint16_t>(std::stoi(authority.substr(colon + 1)))};
 }
 
+const std::map<std::string, std::function<void(Orders&, const std::string&)>> options = {
+    {"--url", set_url},
+    {"--connections", [](Orders& o, auto& value) { o.connections = std::stoi(value); }},
+    {"--seconds", [](Orders& o, auto& value) { o.seconds = std::stod(value); }},
+    {"--requests", [](Orders& o, auto& value) { o.requests = std::stoll(value); }},
+    {"--rate", [](Orders& o, auto& value) { o.rate = std::stod(value); }},
+    {"--slow-share", [](Orders& o, auto& value) { o.slow_share = std::stod(value); }},
+    {"--slow-path", [](Orders& o, auto& value) { o.slow_path = value; }},
+    {"--timeout", [](Orders& o, auto& value) { o.timeout = milliseconds(std::stoi(value)); }},
+    {"--ids", [](Orders& o, auto& value) { o.ids = value; }},
+    {"--journal", [](Orders& o, auto& value) { o.journal = value; }},
+};
+
 Orders orders_from(const std::vector<std::string>& words) {
     Orders orders;
     for (std::size_t i = 0; i < words.size(); ++i) {
-        const std::string& flag = words[i];
-        const auto value = [&] {
-            if (++i == words.size()) throw std::invalid_argument(flag + " wants a value");
-            return words[i];
-        };
-        if (flag == "--url")
-            set_url(orders, value());
-        else if (flag == "--connections")
-            orders.connections = std::stoi(value());
-        else if (flag == "--seconds")
-            orders.seconds = std::stod(value());
-        else if (flag == "--requests")
-            orders.requests = std::stoll(value());
-        else if (flag == "--rate")
-            orders.rate = std::stod(value());
-        else if (flag == "--slow-share")
-            orders.slow_share = std::stod(value());
-        else if (flag == "--slow-path")
-            orders.slow_path = value();
-        else if (flag == "--keep-alive")
+        const auto option = options.find(words[i]);
+        if (words[i] == "--keep-alive") {
             orders.keep_alive = true;
-        else if (flag == "--timeout")
-            orders.timeout = milliseconds(std::stoi(value()));
-        else if (flag == "--ids")
-            orders.ids = value();
-        else if (flag == "--journal")
-            orders.journal = value();
-        else
-            throw std::invalid_argument("'" + flag + "' is no option of load");
+        } else if (option != options.end() && i + 1 < words.size()) {
+            option->second(orders, words[++i]);
+        } else {
+            throw std::invalid_argument("'" + words[i] +
+                                        "' is no option of load, or lacks its value");
+        }
     }
     if (orders.server.port() == 0) throw std::invalid_argument("--url http://HOST:PORT is needed");
     return orders;

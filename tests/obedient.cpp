@@ -6,9 +6,7 @@
 //   /stream/MS chunked, a byte each 50 ms for MS    /id/N    200, N is the request's id
 //
 // It keeps connections alive until the client closes them or it exits: a bad citizen, on purpose.
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -23,17 +21,17 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
-#include <cstdlib>
-#include <ctime>
-#include <optional>
+#include <functional>
+#include <map>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
+
+#include "tests/witness.hpp"
 
 namespace {
 
@@ -56,48 +54,6 @@ struct Orders {
     bool setsid_child = false;
     int fail_check_on = 0;
     std::string journal, haproxy_on_term;
-};
-
-std::string quoted(std::string_view text) {
-    std::string out = "\"";
-    for (const char c : text) {
-        if (c == '"' || c == '\\') {
-            out += '\\';
-            out += c;
-        } else if (static_cast<unsigned char>(c) < 0x20) {
-            out += fmt::format("\\u{:04x}", c);
-        } else {
-            out += c;
-        }
-    }
-    return out + '"';
-}
-
-/// JSON Lines, one write(2) a line, so that it is whole whatever happens next.
-class Journal {
- public:
-    explicit Journal(const std::string& path) {
-        if (path.empty()) return;
-        fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-        if (fd_ < 0) throw std::runtime_error("cannot open the journal '" + path + "'");
-    }
-
-    /// `facts` are further members of the object, ready to print.
-    void write(std::string_view event, std::string_view facts = "") {
-        if (fd_ < 0) return;
-        timespec boot{}, utc{};
-        ::clock_gettime(CLOCK_BOOTTIME, &boot);
-        ::clock_gettime(CLOCK_REALTIME, &utc);
-        const std::string line = fmt::format(
-            "{{\"boot\":{},\"utc\":\"{:%Y-%m-%dT%H:%M:%S}.{:06}Z\",\"pid\":{},\"event\":\"{}\"{}{}}"
-            "}\n",
-            boot.tv_sec * 1000000LL + boot.tv_nsec / 1000, fmt::gmtime(utc.tv_sec),
-            utc.tv_nsec / 1000, ::getpid(), event, facts.empty() ? "" : ",", facts);
-        if (::write(fd_, line.data(), line.size()) < 0) ::_exit(70);
-    }
-
- private:
-    int fd_ = -1;
 };
 
 /// HAProxy's answer to one line on its admin socket, waited for: what it thinks at this very
@@ -290,7 +246,7 @@ class Service {
 
     asio::io_context& io_;
     Orders orders_;
-    Journal journal_;
+    Witness journal_;
     asio::signal_set signals_;
     std::vector<tcp::acceptor> acceptors_;
     std::set<Connection*> connections_;
@@ -325,38 +281,37 @@ int signal_from(std::string name) {
     return std::stoi(name);
 }
 
-Orders orders_from(std::vector<std::string> words) {
+const std::map<std::string, std::function<void(Orders&)>> flags = {
+    {"--ignore-term", [](Orders& orders) { orders.ignore_term = true; }},
+    {"--close-on-term", [](Orders& orders) { orders.close_on_term = true; }},
+    {"--setsid-child", [](Orders& orders) { orders.setsid_child = true; }},
+};
+const std::map<std::string, std::function<void(Orders&, const std::string&)>> options = {
+    {"--listen", [](Orders& o, auto& value) { o.listen.push_back(endpoint_from(value)); }},
+    {"--listen-after",
+     [](Orders& o, auto& value) { o.listen_after = milliseconds(std::stoi(value)); }},
+    {"--exit-after-term",
+     [](Orders& o, auto& value) { o.exit_after_term = milliseconds(std::stoi(value)); }},
+    {"--exit-code", [](Orders& o, auto& value) { o.exit_code = std::stoi(value); }},
+    {"--fork", [](Orders& o, auto& value) { o.forks = std::stoi(value); }},
+    {"--fail-check-on", [](Orders& o, auto& value) { o.fail_check_on = signal_from(value); }},
+    {"--journal", [](Orders& o, auto& value) { o.journal = value; }},
+    {"--haproxy-on-term", [](Orders& o, auto& value) { o.haproxy_on_term = value; }},
+};
+
+Orders orders_from(const std::vector<std::string>& words) {
     Orders orders;
     for (std::size_t i = 0; i < words.size(); ++i) {
-        const std::string& flag = words[i];
-        const auto value = [&] {
-            if (++i == words.size()) throw std::invalid_argument(flag + " wants a value");
-            return words[i];
-        };
-        if (flag == "--listen")
-            orders.listen.push_back(endpoint_from(value()));
-        else if (flag == "--listen-after")
-            orders.listen_after = milliseconds(std::stoi(value()));
-        else if (flag == "--ignore-term")
-            orders.ignore_term = true;
-        else if (flag == "--close-on-term")
-            orders.close_on_term = true;
-        else if (flag == "--exit-after-term")
-            orders.exit_after_term = milliseconds(std::stoi(value()));
-        else if (flag == "--exit-code")
-            orders.exit_code = std::stoi(value());
-        else if (flag == "--fork")
-            orders.forks = std::stoi(value());
-        else if (flag == "--setsid-child")
-            orders.setsid_child = true;
-        else if (flag == "--fail-check-on")
-            orders.fail_check_on = signal_from(value());
-        else if (flag == "--journal")
-            orders.journal = value();
-        else if (flag == "--haproxy-on-term")
-            orders.haproxy_on_term = value();
-        else
-            throw std::invalid_argument("'" + flag + "' is no option of obedient");
+        const auto flag = flags.find(words[i]);
+        const auto option = options.find(words[i]);
+        if (flag != flags.end()) {
+            flag->second(orders);
+        } else if (option != options.end() && i + 1 < words.size()) {
+            option->second(orders, words[++i]);
+        } else {
+            throw std::invalid_argument("'" + words[i] +
+                                        "' is no option of obedient, or lacks its value");
+        }
     }
     return orders;
 }
