@@ -143,7 +143,9 @@ class Serve(harness.LiveTest):
         self.agent.ctl("inspect", "nobody", code=3)
         self.agent.ctl("stop", code=2)
         self.agent.ctl("frobnicate", code=2)
-        self.agent.ctl("stop", "web1", "--timeout", "soon", code=2)
+        self.run_service("web1")
+        self.assertIn("soon", self.agent.ctl("stop", "web1", "--timeout", "soon", code=None))
+        self.assertEqual(self.agent.task("web1")["lastStatus"], "RUNNING")
         nowhere = self.dir / "nowhere.sock"
         text = self.agent.ctl("ps", code=4, env=harness.clean_environment(AGENT_SOCKET=nowhere))
         self.assertIn(str(nowhere), text)
