@@ -62,6 +62,7 @@ Configuration configure(const Role& role, const std::map<std::string, std::strin
 /// Every setting there is, for `--help`, for the parser of flags, and for docs/environment.md.
 struct SettingInfo {
     std::string name, flag, fallback, help;
+    bool repeatable = false;  ///< a list: a flag given several times is joined with spaces
 };
 const std::vector<SettingInfo>& setting_infos();
 

@@ -1,0 +1,157 @@
+#include "agent/config/settings.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "agent/config/duration.hpp"
+#include "agent/config/rules.hpp"
+#include "agent/config/typing_error.hpp"
+
+namespace lastcall {
+namespace {
+
+struct Entry {
+    const char* name;
+    const char* flag;
+    const char* fallback;  ///< in words
+    const char* help;
+    Rule rule;
+    bool repeatable = false;
+};
+
+/// Every setting there is. `--help`, `--print-config`, `agentctl config` and docs/environment.md
+/// show them in this order, and the rules run in it: AGENT_STOP_DEADLINE looks at the load
+/// balancers.
+constexpr Entry entries[] = {
+    {"ECS_CONTAINER_STOP_TIMEOUT", "stop-timeout", "30s, or what the stop deadline leaves",
+     "from the stop signal to SIGKILL", rules::stop_timeout},
+    {"ECS_CONTAINER_START_TIMEOUT", "start-timeout", "3m", "how long a start may take",
+     rules::start_timeout},
+    {"ECS_DATADIR", "data-dir",
+     "serve: /var/lib/lastcall, or $XDG_STATE_HOME/lastcall for a user; run: none",
+     "where the journal and the tasks' logs are kept", rules::data_dir},
+    {"ECS_CLUSTER", "cluster", "default", "the cluster's name, shown in the metadata",
+     rules::cluster},
+    {"ECS_LOGLEVEL", "log-level", "info", "what the agent's own log tells: the least urgent level",
+     rules::log_level},
+    {"ECS_LOGFILE", "log-file", "stderr", "the file that the agent's own log is appended to",
+     rules::log_file},
+    {"ECS_LOG_OUTPUT_FORMAT", "log-format", "logfmt", "the form of a log line", rules::log_format},
+    {"ECS_ENABLE_SPOT_INSTANCE_DRAINING", "spot-draining", "false",
+     "stop all tasks on a spot notice", rules::spot_draining},
+    {"ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", "cleanup-wait", "3h",
+     "how long a STOPPED task stays in `ps`", rules::cleanup_wait},
+    {"AGENT_LOAD_BALANCERS", "load-balancer", "none", "the load balancers' URLs",
+     rules::load_balancers, true},
+    {"AGENT_DEREGISTRATION_DELAY", "deregistration-delay", "5m", "how long DRAIN may last",
+     rules::deregistration_delay},
+    {"AGENT_DEREGISTER_TIMEOUT", "deregister-timeout", "30s",
+     "how long deregistration may be retried", rules::deregister_timeout},
+    {"AGENT_DRAIN", "drain", "closed", "what ends DRAIN", rules::drain},
+    {"AGENT_DRAIN_IDLE", "drain-idle", "5s", "how long a connection is quiet until it is at rest",
+     rules::drain_idle},
+    {"AGENT_DRAIN_SIGNAL", "drain-signal", "none", "sent to the main process before DRAIN",
+     rules::drain_signal},
+    {"AGENT_PORTS", "port", "found", "the ports whose connections count", rules::ports, true},
+    {"AGENT_STOP_SIGNAL", "stop-signal", "the signal that asked, else SIGTERM",
+     "the signal that asks the main process to exit", rules::stop_signal},
+    {"AGENT_STOP_DEADLINE", "stop-deadline", "none; 30s as PID 1 with a load balancer",
+     "the time until somebody else kills the agent", rules::stop_deadline},
+    {"AGENT_PRE_STOP", "pre-stop", "none", "a shell command that runs before the stop signal",
+     rules::pre_stop},
+    {"AGENT_PRE_STOP_TIMEOUT", "pre-stop-timeout", "10s", "how long that command may take",
+     rules::pre_stop_timeout},
+    {"AGENT_TASK", "task", "the command's name", "the task's name in `agent run`", rules::task},
+    {"AGENT_SOCKET", "socket",
+     "/run/lastcall/agent.sock, or $XDG_RUNTIME_DIR/lastcall/agent.sock for a user; "
+     "run that isn't PID 1: none",
+     "the control socket", rules::socket},
+    {"AGENT_INTROSPECTION_ADDR", "introspection-addr", "none",
+     "address and port of the read-only HTTP server", rules::introspection_addr},
+    {"AGENT_HELPER_PATH", "helper-path", "beside the agent, then its libexec folder",
+     "where the programs `agent-lb-SCHEME` are looked for", rules::helper_path},
+};
+
+SettingRow read(const Entry& entry, const Role& role,
+                const std::map<std::string, std::string>& environment,
+                const std::map<std::string, std::string>& flags, Configuration& out) {
+    const auto flag = flags.find(entry.flag);
+    const auto variable = environment.find(entry.name);
+    const bool by_flag = flag != flags.end();
+    const std::string flag_name = fmt::format("--{}", entry.flag);
+    std::string_view text;
+    if (variable != environment.end()) text = variable->second;
+    if (by_flag) text = flag->second;
+    Reading reading{by_flag ? flag_name : entry.name, text, role, environment, out};
+    auto [value, given] = entry.rule(reading);
+    const std::string source = !given ? "default" : by_flag ? "flag" : "environment";
+    return {entry.name, flag_name, std::move(value), source};
+}
+
+/// With a deadline and no stop timeout of its own the signalled task has all that is left of the
+/// deadline, at least half (DESIGN section 1, rule 6).
+std::string stop_timeout_from(Clock::duration deadline) {
+    const auto at_least = std::max<Clock::duration>((deadline - 1s) / 2, 0s);
+    return fmt::format("at least {}", format_duration(at_least));
+}
+
+bool is_ours(std::string_view name) {
+    return std::any_of(std::begin(entries), std::end(entries),
+                       [name](const Entry& entry) { return entry.name == name; });
+}
+
+/// The setting that somebody meant who typed `name`; nullopt if it is nothing like ours. A short
+/// name may be wrong in one place, a longer one in two.
+std::optional<std::string_view> meant_by(std::string_view name) {
+    constexpr std::string_view prefix = "AGENT_";
+    std::optional<std::string_view> nearest;
+    std::size_t fewest = 3;
+    for (const Entry& entry : entries) {
+        const std::string_view ours = entry.name;
+        if (!ours.starts_with(prefix)) continue;
+        const std::size_t errors = typing_errors(ours, name);
+        const bool is_short = ours.size() - prefix.size() < 8;
+        if (errors >= fewest || (is_short && errors > 1)) continue;
+        fewest = errors;
+        nearest = ours;
+    }
+    return nearest;
+}
+
+}  // namespace
+
+Configuration configure(const Role& role, const std::map<std::string, std::string>& environment,
+                        const std::map<std::string, std::string>& flags) {
+    Configuration out;
+    out.rows.reserve(std::size(entries));
+    for (const Entry& entry : entries) {
+        out.rows.push_back(read(entry, role, environment, flags, out));
+    }
+    const auto& stop = out.settings.stop;
+    if (!stop.stop_timeout && stop.stop_deadline) {
+        out.rows.front().value = stop_timeout_from(*stop.stop_deadline);
+    }
+    for (auto variable = environment.lower_bound("AGENT_");
+         variable != environment.end() && variable->first.starts_with("AGENT_"); ++variable) {
+        if (is_ours(variable->first)) continue;
+        if (const auto meant = meant_by(variable->first)) {
+            out.warnings.push_back(fmt::format("{} is no setting of the agent: did you mean {}?",
+                                               variable->first, *meant));
+        }
+    }
+    return out;
+}
+
+const std::vector<SettingInfo>& setting_infos() {
+    static const auto infos = [] {
+        std::vector<SettingInfo> all;
+        for (const Entry& each : entries) {
+            all.push_back({each.name, each.flag, each.fallback, each.help, each.repeatable});
+        }
+        return all;
+    }();
+    return infos;
+}
+
+}  // namespace lastcall
