@@ -10,9 +10,9 @@
 #include <charconv>
 #include <set>
 #include <stdexcept>
-#include <vector>
 
 #include "agent/config/duration.hpp"
+#include "agent/config/typing_error.hpp"
 
 namespace lastcall {
 namespace {
@@ -45,20 +45,6 @@ std::optional<Number> number(std::string_view text, Number least, Number most) {
     if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
     if (value < least || value > most) return std::nullopt;
     return value;
-}
-
-/// Levenshtein's distance: typing errors between two words.
-std::size_t distance(std::string_view one, std::string_view other) {
-    std::vector<std::size_t> row(other.size() + 1);
-    for (std::size_t j = 0; j <= other.size(); ++j) row[j] = j;
-    for (std::size_t i = 1; i <= one.size(); ++i) {
-        std::size_t diagonal = std::exchange(row[0], i);
-        for (std::size_t j = 1; j <= other.size(); ++j) {
-            const std::size_t changed = diagonal + (one[i - 1] == other[j - 1] ? 0 : 1);
-            diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, changed}));
-        }
-    }
-    return row.back();
 }
 
 /// One parameter: its name, the scheme that has it (empty: all), and how it is taken. The reader
@@ -148,7 +134,7 @@ std::string unknown_parameter(const LoadBalancerUrl& url, const std::string& nam
     for (const auto& each : parameters) {
         if (!applies(each, url)) continue;
         known += fmt::format("{}{}", known.empty() ? "" : ", ", each.name);
-        const std::size_t far = name.size() > 40 ? least : distance(name, each.name);
+        const std::size_t far = name.size() > 40 ? least : typing_errors(each.name, name);
         if (far < least) {
             least = far;
             nearest = each.name;
