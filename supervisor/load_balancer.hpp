@@ -18,6 +18,7 @@ struct TargetReport {
     TargetState state = TargetState::initial;
     std::optional<std::int64_t> connections;  ///< left there, if it knows
     std::optional<std::uint16_t> port;        ///< the target's own port, if it knows
+    bool partial = false;  ///< a reload hid what was in flight: its word alone isn't enough now
 };
 
 /// A load balancer refused, or can't be reached. The text starts with "cannot".

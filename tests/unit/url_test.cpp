@@ -1,0 +1,169 @@
+#include "agent/lb/url.hpp"
+
+#include <doctest/doctest.h>
+
+#include <stdexcept>
+
+#include "agent/lb/lb.hpp"
+
+using namespace lastcall;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::string trouble(const std::string& url) {
+    return load_balancer_url_trouble(url, "").value_or("");
+}
+
+/// The line names the URL and ends with what was wrong.
+void check_trouble(const std::string& url, const std::string& why) {
+    CHECK(trouble(url) == "cannot use load balancer '" + url + "': " + why);
+}
+
+}  // namespace
+
+TEST_CASE("HAProxy's URLs are understood: a unix socket") {
+    const auto url = parse_load_balancer_url("haproxy:///run/haproxy/admin.sock?server=web/web1");
+    CHECK(url.scheme == "haproxy");
+    CHECK(url.socket_path == "/run/haproxy/admin.sock");
+    CHECK(url.target == "web/web1");
+    CHECK(url.registers);
+    CHECK_FALSE(url.drain);
+    CHECK_FALSE(url.port);
+    CHECK(url.load_balancer() == "haproxy:///run/haproxy/admin.sock");
+    CHECK(parse_load_balancer_url("haproxy:/run/a.sock?server=b/s").socket_path == "/run/a.sock");
+}
+
+TEST_CASE("HAProxy's URLs are understood: TCP, and every common parameter") {
+    const auto url = parse_load_balancer_url(
+        "haproxy://127.0.0.1:9999?server=a.b:c/"
+        "s_1-2&register=0&drain=strict&timeout=2s&settle=250ms&"
+        "port=8081");
+    CHECK(url.socket_path.empty());
+    CHECK(url.endpoint.address().to_string() == "127.0.0.1");
+    CHECK(url.endpoint.port() == 9999);
+    CHECK(url.target == "a.b:c/s_1-2");
+    CHECK_FALSE(url.registers);
+    CHECK(url.drain == DrainMode::strict);
+    CHECK(url.timeout == 2s);
+    CHECK(url.settle == 250ms);
+    CHECK(url.port == 8081);
+    const auto six = parse_load_balancer_url("HAProxy://[::1]:9999/?server=web%2Fweb1");
+    CHECK(six.endpoint.address().is_v6());
+    CHECK(six.target == "web/web1");
+    CHECK(six.load_balancer() == "haproxy://[::1]:9999");
+}
+
+TEST_CASE("readiness URLs are understood") {
+    const auto url = parse_load_balancer_url("readiness://0.0.0.0:8081/ready?fail=404&fails=5");
+    CHECK(url.scheme == "readiness");
+    CHECK(url.target == "/ready");
+    CHECK(url.endpoint.port() == 8081);
+    CHECK(url.fail == 404);
+    CHECK(url.fails == 5);
+    const auto plain = parse_load_balancer_url("readiness://[::]:8081");
+    CHECK(plain.target == "/");
+    CHECK(plain.fail == 503);
+    CHECK(plain.fails == 3);
+}
+
+TEST_CASE("an unknown scheme is refused with those that are known") {
+    CHECK(trouble("x://y") ==
+          "unknown load balancer scheme 'x' in 'x://y': expected haproxy or readiness");
+    CHECK(trouble("elbv2:?target-group-arn=arn:aws:x") ==
+          "unknown load balancer scheme 'elbv2' in 'elbv2:?target-group-arn=arn:aws:x': expected "
+          "haproxy or readiness");
+}
+
+TEST_CASE("what is no URL is refused") {
+    for (const std::string url :
+         {"", " ", "haproxy", "/run/haproxy.sock", "://", "haproxy://[::1", "1x:y",
+          "haproxy:///run/a b?server=b/s", "haproxy:///a%zz?server=b/s"}) {
+        CAPTURE(url);
+        check_trouble(url, "it is no URL, expected haproxy://… or readiness://…");
+    }
+}
+
+TEST_CASE("a server must be named, in HAProxy's own characters") {
+    const std::string expected = ", expected BACKEND/SERVER of letters, digits and - _ . :";
+    const std::string socket = "haproxy:///run/h.sock?";
+    check_trouble("haproxy:///run/h.sock", "it has no server, expected server=BACKEND/SERVER");
+    check_trouble(socket + "register=1", "it has no server, expected server=BACKEND/SERVER");
+    check_trouble(socket + "server=", "server is ''" + expected);
+    check_trouble(socket + "server=web1", "server is 'web1'" + expected);
+    check_trouble(socket + "server=/web1", "server is '/web1'" + expected);
+    check_trouble(socket + "server=web/", "server is 'web/'" + expected);
+    check_trouble(socket + "server=a/b/c", "server is 'a/b/c'" + expected);
+    check_trouble(socket + "server=web/a;shutdown", "server is 'web/a;shutdown'" + expected);
+    check_trouble(socket + "server=web/a%20b", "server is 'web/a b'" + expected);
+    check_trouble(socket + "server=web/a%0Ashow", "server is 'web/a\\x0ashow'" + expected);
+    check_trouble(socket + "server=web/%C3%A4", "server is 'web/ä'" + expected);
+    check_trouble(socket + "server=web/a&server=web/b", "parameter 'server' is there twice");
+}
+
+TEST_CASE("addresses are numeric, ports are ports") {
+    check_trouble("haproxy://localhost:9999?server=b/s",
+                  "host is 'localhost', expected a numeric address: names are not resolved");
+    check_trouble("haproxy://127.1:9999?server=b/s",
+                  "host is '127.1', expected a numeric address: names are not resolved");
+    check_trouble("haproxy://127.0.0.1?server=b/s", "it has no port, expected 127.0.0.1:PORT");
+    check_trouble("haproxy://127.0.0.1:?server=b/s", "port is '', expected 1 to 65535");
+    check_trouble("haproxy://127.0.0.1:0?server=b/s", "port is '0', expected 1 to 65535");
+    check_trouble("haproxy://127.0.0.1:70000?server=b/s", "port is '70000', expected 1 to 65535");
+    check_trouble("haproxy://127.0.0.1:9999/run/x?server=b/s",
+                  "path is '/run/x', expected none after a TCP address");
+    check_trouble("readiness:/ready", "it has no address, expected readiness://ADDRESS:PORT/PATH");
+    check_trouble("readiness://:8081/ready",
+                  "host is '', expected a numeric address: names are not resolved");
+    const std::string address = "expected haproxy:///PATH/TO/SOCKET or haproxy://ADDRESS:PORT";
+    check_trouble("haproxy://?server=b/s", "address is '', " + address);
+    check_trouble("haproxy:///?server=b/s", "address is '/', " + address);
+    check_trouble("haproxy:run/x?server=b/s", "address is 'run/x', " + address);
+    check_trouble("haproxy:///" + std::string(107, 'x') + "?server=b/s",
+                  "socket path has 108 bytes, expected at most 107 (unix(7))");
+    CHECK(trouble("haproxy:///" + std::string(106, 'x') + "?server=b/s").empty());
+    check_trouble("haproxy://u:p@127.0.0.1:9999?server=b/s", "it has a user name, expected none");
+    check_trouble("haproxy:///run/x?server=b/s#top", "it has a fragment (#), expected none");
+}
+
+TEST_CASE("parameters out of range are refused with what was expected") {
+    const std::string socket = "haproxy:///run/h.sock?server=b/s&";
+    check_trouble(socket + "register=yes", "register is 'yes', expected 0 or 1");
+    check_trouble(socket + "drain=open", "drain is 'open', expected closed, strict, idle or none");
+    check_trouble(socket + "timeout=0", "timeout is '0', expected a duration above 0, like 5s");
+    check_trouble(socket + "timeout=soon",
+                  "timeout is 'soon', expected a duration above 0, like 5s");
+    check_trouble(socket + "settle=-1s", "settle is '-1s', expected a duration, like 100ms");
+    check_trouble(socket + "port=0", "port is '0', expected a port, 1 to 65535");
+    check_trouble(socket + "port=70000", "port is '70000', expected a port, 1 to 65535");
+    check_trouble(socket + "port=+80", "port is ' 80', expected a port, 1 to 65535");
+    check_trouble(socket + "port", "port is '', expected a port, 1 to 65535");
+    const std::string ready = "readiness://127.0.0.1:8081/r?";
+    check_trouble(ready + "fail=200", "fail is '200', expected an HTTP status, 400 to 599");
+    check_trouble(ready + "fails=0", "fails is '0', expected a number of probes, 1 to 1000");
+    check_trouble(ready + "fails=99999999999999999999",
+                  "fails is '99999999999999999999', expected a number of probes, 1 to 1000");
+}
+
+TEST_CASE("an unknown parameter is refused, and the nearest suggested") {
+    const std::string socket = "haproxy:///run/h.sock?server=b/s&";
+    check_trouble(socket + "time_out=5s", "unknown parameter 'time_out': did you mean 'timeout'?");
+    check_trouble(socket + "regster=1", "unknown parameter 'regster': did you mean 'register'?");
+    check_trouble(socket + "colour=red",
+                  "unknown parameter 'colour': expected one of server, register, drain, timeout, "
+                  "settle, port");
+    check_trouble(socket + "fails=3",
+                  "unknown parameter 'fails': expected one of server, register, drain, timeout, "
+                  "settle, port");
+    check_trouble("readiness://127.0.0.1:8081/r?agent-check=8082",
+                  "parameter 'agent-check' is not supported yet");
+    check_trouble("readiness://127.0.0.1:8081/r?server=b/s",
+                  "unknown parameter 'server': expected one of register, drain, timeout, settle, "
+                  "port, fail, fails");
+}
+
+TEST_CASE("trouble with an endless URL is one short line") {
+    const std::string line = trouble("haproxy:///run/x?server=b/" + std::string(100000, 'x') + ";");
+    CHECK(line.size() < 800);
+    CHECK(line.find('\n') == std::string::npos);
+}
