@@ -24,6 +24,7 @@ struct Plan {
     const char* directory = nullptr;
     int log = -1, null = -1;
     bool keep_descriptors = true, foreground = false, ignores_sigchld = false;
+    const rlimit* open_files = nullptr;
     sigset_t mask{};
     char* listen_pid = nullptr;  ///< where LISTEN_PID's digits go, sd_listen_fds(3)
     int error = 0;
@@ -48,6 +49,7 @@ __attribute__((no_sanitize("address", "undefined"))) int prepare_child(Plan& pla
     if (plan.log != -1 && ::dup2(plan.log, STDERR_FILENO) == -1) return errno;
     if (!plan.keep_descriptors) ::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
     if (plan.directory && ::chdir(plan.directory) == -1) return errno;
+    if (plan.open_files) ::setrlimit(RLIMIT_NOFILE, plan.open_files);
     if (plan.listen_pid) write_number(plan.listen_pid, ::getpid());
     if (plan.ignores_sigchld) {
         struct sigaction ignore{};
@@ -176,6 +178,7 @@ Launched launch(const LaunchOptions& options) {
     plan.keep_descriptors = options.keep_descriptors;
     plan.foreground = options.foreground;
     plan.ignores_sigchld = options.inherited.ignores_sigchld;
+    if (options.inherited.open_files) plan.open_files = &*options.inherited.open_files;
     plan.mask = options.inherited.mask;
     const Descriptor log(
         options.log_file.empty() ? -1 : open_for(options.log_file, O_WRONLY | O_APPEND | O_CREAT));

@@ -1,7 +1,9 @@
 #pragma once
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +13,7 @@ namespace lastcall {
 struct Inheritance {
     sigset_t mask{};
     bool ignores_sigchld = false;
+    std::optional<rlimit> open_files;  ///< RLIMIT_NOFILE, where we have raised ours
 };
 
 /// Blocks every signal that can be handled, and lets SIGCHLD be: first thing in main, so that none

@@ -1,0 +1,134 @@
+#include "agent/definition.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "agent/api/types.hpp"
+#include "agent/config/duration.hpp"
+#include "supervisor/supervisor.hpp"
+
+namespace lastcall {
+namespace {
+
+/// Reads one setting as `configure` does, but strictly.
+Settings strictly(const Role& role, const std::string& flag, const std::string& text) {
+    const Configuration read = configure(role, {}, {{flag, text}});
+    if (!read.errors.empty()) throw BadRequest(read.errors.front());
+    if (!read.warnings.empty()) throw BadRequest(read.warnings.front());
+    return read.settings;
+}
+
+using Wish = std::optional<std::string> api::RunRequest::*;
+using Copy = void (*)(StopSettings& to, const StopSettings& from);
+struct Override {
+    Wish wish;
+    const char* flag;
+    Copy copy;
+};
+constexpr Override overrides[] = {
+    {&api::RunRequest::stopTimeout, "stop-timeout",
+     [](StopSettings& to, const StopSettings& from) { to.stop_timeout = from.stop_timeout; }},
+    {&api::RunRequest::deregistrationDelay, "deregistration-delay",
+     [](StopSettings& to, const StopSettings& from) { to.deregistration_delay = from.deregistration_delay; }},
+    {&api::RunRequest::deregisterTimeout, "deregister-timeout",
+     [](StopSettings& to, const StopSettings& from) { to.deregister_timeout = from.deregister_timeout; }},
+    {&api::RunRequest::drain, "drain",
+     [](StopSettings& to, const StopSettings& from) { to.drain = from.drain; }},
+    {&api::RunRequest::drainIdle, "drain-idle",
+     [](StopSettings& to, const StopSettings& from) { to.drain_idle = from.drain_idle; }},
+    {&api::RunRequest::drainSignal, "drain-signal",
+     [](StopSettings& to, const StopSettings& from) { to.drain_signal = from.drain_signal; }},
+    {&api::RunRequest::stopSignal, "stop-signal",
+     [](StopSettings& to, const StopSettings& from) { to.stop_signal = from.stop_signal; }},
+    {&api::RunRequest::stopDeadline, "stop-deadline",
+     [](StopSettings& to, const StopSettings& from) { to.stop_deadline = from.stop_deadline; }},
+    {&api::RunRequest::preStop, "pre-stop",
+     [](StopSettings& to, const StopSettings& from) { to.pre_stop = from.pre_stop; }},
+    {&api::RunRequest::preStopTimeout, "pre-stop-timeout",
+     [](StopSettings& to, const StopSettings& from) { to.pre_stop_timeout = from.pre_stop_timeout; }},
+};
+
+bool is_name_of_ours(std::string_view name) {
+    if (name.starts_with("AGENT_")) return true;
+    const auto& infos = setting_infos();
+    return std::any_of(infos.begin(), infos.end(),
+                       [name](const SettingInfo& info) { return info.name == name; });
+}
+
+/// What comes later in the list wins, as `env` does it.
+void set_variable(std::vector<std::string>& environment, const std::string& variable) {
+    const auto name = variable.substr(0, variable.find('=') + 1);
+    std::erase_if(environment, [&name](const std::string& each) { return each.starts_with(name); });
+    environment.push_back(variable);
+}
+
+TaskDefinition define(const Settings& settings, const Role& role, const api::RunRequest& request) {
+    TaskDefinition definition{.name = request.name,
+                              .load_balancers = request.loadBalancers.value_or(settings.load_balancers),
+                              .stop = settings.stop};
+    for (const auto port : request.ports) definition.ports.push_back(static_cast<std::uint16_t>(port));
+    if (request.ports.empty()) definition.ports = settings.ports;
+    for (const auto& [wish, flag, copy] : overrides) {
+        const auto& text = request.*wish;
+        if (text) copy(definition.stop, strictly(role, flag, *text).stop);
+    }
+    ContainerDefinition container{.name = request.name,
+                                  .command = request.command,
+                                  .environment = task_environment({}),
+                                  .working_directory = request.workingDirectory};
+    for (const auto& variable : request.environment) set_variable(container.environment, variable);
+    if (!settings.data_dir.empty()) {
+        container.log_file = fmt::format("{}/logs/{}.log", settings.data_dir, request.name);
+    }
+    definition.containers.push_back(std::move(container));
+    return definition;
+}
+
+}  // namespace
+
+TaskDefinition wrapped_task(const Settings& settings, std::vector<std::string> command,
+                            std::vector<std::string> environment) {
+    return {.name = settings.task,
+            .containers = {{.name = settings.task,
+                            .command = std::move(command),
+                            .environment = std::move(environment)}},
+            .load_balancers = settings.load_balancers,
+            .ports = settings.ports,
+            .stop = settings.stop};
+}
+
+std::function<TaskDefinition(const api::RunRequest&)> task_definer(Settings settings, Role role) {
+    return [settings = std::move(settings), role = std::move(role)](const api::RunRequest& request) {
+        return define(settings, role, request);
+    };
+}
+
+std::vector<std::string> task_environment(const std::vector<std::string>& keep) {
+    std::vector<std::string> environment;
+    for (char** variable = ::environ; *variable; ++variable) {
+        const std::string_view text = *variable;
+        const auto name = text.substr(0, text.find('='));
+        const bool kept = std::find(keep.begin(), keep.end(), name) != keep.end();
+        if (kept || !is_name_of_ours(name)) environment.emplace_back(text);
+    }
+    return environment;
+}
+
+std::optional<std::string> tight_deadline(const StopSettings& stop,
+                                          const std::vector<Membership>& memberships) {
+    if (!stop.stop_deadline || !stop.stop_timeout) return std::nullopt;
+    Clock::duration settle{};
+    for (const auto& membership : memberships) settle = std::max(settle, membership.settle);
+    const auto left = std::max<Clock::duration>(*stop.stop_deadline - 1s - *stop.stop_timeout, 0s);
+    if (memberships.empty() || left > settle) return std::nullopt;
+    return fmt::format(
+        "A stop timeout of {} leaves {} of the stop deadline of {} to drain, and a load balancer needs {} "
+        "to settle: shorten the stop timeout, or lengthen what the deadline stands for",
+        format_duration(*stop.stop_timeout), format_duration(left), format_duration(*stop.stop_deadline),
+        format_duration(settle));
+}
+
+}  // namespace lastcall

@@ -1,0 +1,139 @@
+#include "agent/house.hpp"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/random.h>
+
+#include <stdexcept>
+
+#include "agent/definition.hpp"
+
+namespace lastcall {
+namespace {
+
+Surroundings surroundings(House& house, const Settings& settings, const Role& role, Journal& journal,
+                          Launcher& launcher, LoadBalancers& load_balancers) {
+    Clock& clock = *house.clock;
+    Log& log = *house.log;
+    const auto memberships = [&load_balancers, &log](const TaskDefinition& definition) {
+        std::vector<Membership> all;
+        try {
+            for (const auto& url : definition.load_balancers) {
+                all.push_back(load_balancers.membership(url));
+            }
+        } catch (const std::invalid_argument& error) {
+            throw BadRequest(error.what());
+        }
+        if (const auto tight = tight_deadline(definition.stop, all)) {
+            log.say(Level::warn, *tight, {{"task", definition.name}});
+        }
+        return all;
+    };
+    const auto evidence = [&clock, whole_namespace = role.pid1](const TaskDefinition& definition,
+                                                                std::vector<Process*> processes) {
+        return task_connections(clock, definition.ports, std::move(processes), whole_namespace);
+    };
+    return {.executor = house.executor(),
+            .clock = clock,
+            .journal = journal,
+            .log = log,
+            .launcher = launcher,
+            .memberships = memberships,
+            .evidence = evidence,
+            .new_id = random_id,
+            .cleanup_wait = settings.cleanup_wait};
+}
+
+}  // namespace
+
+House::House(const Configuration& configuration, const Role& role, const Inheritance& inherited,
+             const JournalMaker& journal)
+    : clock(boot_clock(io.get_executor())),
+      log(agent_log(configuration.settings)),
+      reaper(io.get_executor()),
+      configuration_(configuration),
+      kept_(journal(io.get_executor(), *log)),
+      journal_(logged(*kept_, *log)),
+      load_balancers_(io.get_executor(), *clock, *log, configuration.settings.helper_path),
+      launcher_(child_launcher(io.get_executor(), reaper, inherited, role.mode == Role::Mode::run)),
+      supervisor_(std::make_unique<Supervisor>(surroundings(
+          *this, configuration.settings, role, *journal_, *launcher_, load_balancers_))),
+      context_{.supervisor = *supervisor_,
+               .journal = *journal_,
+               .configuration = configuration,
+               .define = task_definer(configuration.settings, role),
+               .mode = role.mode == Role::Mode::run ? "run" : "serve"},
+      signals_(io.get_executor()),
+      background_(io.get_executor()) {
+    for (const auto& warning : configuration.warnings) log->say(Level::warn, warning);
+    for (const auto& note : configuration.notes) log->say(Level::debug, note);
+}
+
+House::~House() = default;
+
+void House::open_socket() {
+    const auto answer = [this](api::Request request) {
+        return api::answer(context_, std::move(request));
+    };
+    server_ = std::make_unique<api::HttpServer>(executor(), *clock, *log, configuration_.settings.socket,
+                                                answer);
+}
+
+void House::run(awaitable<void> work) {
+    std::exception_ptr failure;
+    asio::co_spawn(io, live(std::move(work)), [&failure](std::exception_ptr error) { failure = error; });
+    io.run();
+    if (failure) std::rethrow_exception(failure);
+}
+
+awaitable<void> House::live(awaitable<void> work) {
+    const auto failed = [this](std::exception_ptr error) {
+        try {
+            std::rethrow_exception(error);
+        } catch (...) {
+            log->say(Level::error, "Control socket failed", {{"error", failure_text()}});
+        }
+    };
+    if (server_) background_.spawn(server_->serve(), failed);
+    co_await std::move(work);
+    background_.cancel();
+    co_await background_.close();
+    io.stop();
+}
+
+awaitable<void> House::handle_signals(std::function<void(const signalfd_siginfo&)> handle) {
+    for (;;) {
+        const signalfd_siginfo signal = co_await signals_.next();
+        if (signal.ssi_signo == SIGCHLD) {
+            reaper.reap();
+            continue;
+        }
+        handle(signal);
+    }
+}
+
+std::string random_id() {
+    unsigned char bytes[16];
+    if (::getrandom(bytes, sizeof bytes, 0) != sizeof bytes) {
+        throw std::runtime_error("cannot make a random id: getrandom failed");
+    }
+    std::string id;
+    for (const unsigned char byte : bytes) id += fmt::format("{:02x}", byte);
+    return id;
+}
+
+std::vector<std::string> load_balancer_troubles(const Settings& settings) {
+    std::vector<std::string> troubles;
+    for (const auto& url : settings.load_balancers) {
+        if (auto trouble = load_balancer_url_trouble(url, settings.helper_path)) {
+            troubles.push_back(std::move(*trouble));
+        }
+    }
+    return troubles;
+}
+
+Requester sender_of(const signalfd_siginfo& signal) {
+    return {.uid = signal.ssi_uid, .pid = static_cast<std::int32_t>(signal.ssi_pid), .via = "signal"};
+}
+
+}  // namespace lastcall

@@ -1,0 +1,68 @@
+#pragma once
+#include <boost/asio/io_context.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/api/http_server.hpp"
+#include "agent/api/routes.hpp"
+#include "agent/config/settings.hpp"
+#include "agent/lb/lb.hpp"
+#include "agent/log.hpp"
+#include "agent/signals.hpp"
+#include "supervisor/child.hpp"
+#include "supervisor/supervisor.hpp"
+
+namespace lastcall {
+
+/// Everything that an agent consists of, chosen and wired: what `run` and `serve` have in common.
+///
+/// One thread, one io_context. Built after the command was started (run) or before any task (serve).
+class House {
+ public:
+    /// `journal` makes the journal; what it throws is the caller's to judge.
+    using JournalMaker = std::function<std::unique_ptr<Journal>(asio::any_io_executor, Log&)>;
+    House(const Configuration& configuration, const Role& role, const Inheritance& inherited,
+          const JournalMaker& journal);
+    ~House();
+
+    /// Opens the control socket; throws what HttpServer throws.
+    void open_socket();
+    /// Runs `work` and everything behind it, to the end of `work`; then closes the house.
+    void run(awaitable<void> work);
+    /// Reaps, and passes every other signal on, for ever.
+    awaitable<void> handle_signals(std::function<void(const signalfd_siginfo&)> handle);
+
+    asio::io_context io{1};
+    std::unique_ptr<Clock> clock;
+    std::unique_ptr<Log> log;
+    Reaper reaper;
+    Supervisor& supervisor() { return *supervisor_; }
+    asio::any_io_executor executor() { return io.get_executor(); }
+
+ private:
+    awaitable<void> live(awaitable<void> work);
+
+    const Configuration& configuration_;
+    std::unique_ptr<Journal> kept_, journal_;
+    LoadBalancers load_balancers_;
+    std::unique_ptr<Launcher> launcher_;
+    std::unique_ptr<Supervisor> supervisor_;
+    api::Context context_;
+    std::unique_ptr<api::HttpServer> server_;
+    Signals signals_;
+    Gate background_;
+};
+
+/// 32 hex digits from getrandom(2).
+std::string random_id();
+
+/// What is wrong with the load balancers' URLs; one line each.
+std::vector<std::string> load_balancer_troubles(const Settings& settings);
+
+/// Who sent a signal, as signalfd tells it.
+Requester sender_of(const signalfd_siginfo& signal);
+
+}  // namespace lastcall

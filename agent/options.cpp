@@ -1,0 +1,87 @@
+#include "agent/options.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "agent/config/settings.hpp"
+
+namespace lastcall {
+namespace {
+
+constexpr const char* about =
+    "Lastcall stops a container's processes in the right order: it deregisters the task from its load\n"
+    "balancers, waits until its connections are closed, sends the stop signal, waits, and kills.";
+
+constexpr const char* examples = R"(
+Examples:
+  agent run -- nginx -g 'daemon off;'
+      wraps one command; as a container's entry point: ENTRYPOINT ["agent", "run", "--"]
+  AGENT_LOAD_BALANCERS='haproxy:///run/haproxy/admin.sock?server=web/web1' agent run -- ./web
+      leaves HAProxy before ./web gets SIGTERM
+  agent serve
+      a host's daemon: `agentctl run`, `agentctl stop`, `agentctl ps` talk to it
+
+Every setting is an environment variable and a flag; the flag wins.
+`agent run --print-config` shows each effective value and where it came from.
+)";
+
+void add_settings(CLI::App& command, Options& options) {
+    for (const auto& setting : setting_infos()) {
+        const auto help = fmt::format("{} [{}; default: {}]", setting.help, setting.name, setting.fallback);
+        const auto keep = [&options, flag = setting.flag](const std::vector<std::string>& values) {
+            std::string joined;
+            for (const auto& value : values) joined += (joined.empty() ? "" : " ") + value;
+            options.flags[flag] = joined;
+            return true;
+        };
+        auto* option = command.add_option("--" + setting.flag, keep, help);
+        option->type_name("")->expected(1)->group("Settings");
+        if (setting.repeatable) {
+            option->expected(1, 1)->take_all();
+        } else {
+            option->take_last();
+        }
+    }
+    command.add_flag("--print-config", options.print_config,
+                     "print every effective value and where it came from, and exit");
+}
+
+}  // namespace
+
+Options parse_options(int argc, char** argv) {
+    Options options;
+    CLI::App app(about, "agent");
+    app.footer(examples);
+    app.require_subcommand(1);
+    app.set_version_flag("--version", "agent " LASTCALL_VERSION);
+    const std::string_view wanted = argc > 1 ? argv[1] : "";
+
+    auto* run = app.add_subcommand("run", "wrap one command: PID 1 of a container, or anywhere");
+    run->usage("Usage: agent run [flags] -- COMMAND [ARGUMENT…]");
+    run->footer(
+        "\nSIGTERM or SIGINT to the agent starts the stop. Exit code: the command's; 128+N if signal N\n"
+        "ended it; 127 not found, 126 not executable, 125 the agent's own failure.");
+    if (wanted == "run") {
+        add_settings(*run, options);
+        run->add_option("command", options.arguments, "the command and its arguments, after --");
+    }
+    auto* serve = app.add_subcommand("serve", "a host's daemon with many tasks, for agentctl");
+    serve->footer("\nSIGTERM stops all tasks, side by side, then exits.");
+    if (wanted == "serve") add_settings(*serve, options);
+    auto* version = app.add_subcommand("version", "print the version");
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        const int code = app.exit(error);
+        options.exit_code = code == 0 ? 0 : 125;
+        return options;
+    }
+    if (serve->parsed()) options.command = Options::Command::serve;
+    if (version->parsed()) options.command = Options::Command::version;
+    return options;
+}
+
+}  // namespace lastcall

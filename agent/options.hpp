@@ -1,0 +1,21 @@
+#pragma once
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace lastcall {
+
+/// The agent's command line, understood.
+struct Options {
+    enum class Command { run, serve, version } command = Command::run;
+    std::vector<std::string> arguments;        ///< run: the command to wrap
+    std::map<std::string, std::string> flags;  ///< those of the settings, by name without dashes
+    bool print_config = false;
+    std::optional<int> exit_code;  ///< nothing to do but to exit: help was asked for, or it is wrong
+};
+
+/// Prints help to stdout, and what is wrong to stderr (exit code 125).
+Options parse_options(int argc, char** argv);
+
+}  // namespace lastcall

@@ -1,0 +1,19 @@
+#pragma once
+#include "agent/options.hpp"
+#include "supervisor/launch.hpp"
+
+namespace lastcall {
+
+/// `agent run`: wraps one command. Returns the exit code (DESIGN section 3).
+int run(const Options& options, const Inheritance& inherited);
+
+/// `agent serve`: a daemon with many tasks (DESIGN section 4).
+int serve(const Options& options, const Inheritance& inherited);
+
+/// The environment of the process, by name.
+std::map<std::string, std::string> environment();
+
+/// Prints every effective value, its source, and the warnings.
+void print_configuration(const struct Configuration& configuration);
+
+}  // namespace lastcall

@@ -1,0 +1,148 @@
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <stdexcept>
+#include <system_error>
+
+#include "agent/house.hpp"
+#include "agent/journal/sqlite_journal.hpp"
+#include "agent/run.hpp"
+
+namespace lastcall {
+namespace {
+
+/// One agent a data directory: the lock is the kernel's, so a dead agent leaves none.
+class DirectoryLock {
+ public:
+    explicit DirectoryLock(const std::string& directory) {
+        std::error_code failure;
+        std::filesystem::create_directories(directory + "/logs", failure);
+        if (failure) {
+            throw std::runtime_error(
+                fmt::format("cannot make the data directory '{}': {}", directory, failure.message()));
+        }
+        const std::string path = directory + "/lock";
+        descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (descriptor_ == -1) {
+            throw std::system_error(errno, std::generic_category(), fmt::format("cannot open '{}'", path));
+        }
+        if (::flock(descriptor_, LOCK_EX | LOCK_NB) == -1) {
+            throw std::runtime_error(fmt::format(
+                "cannot use the data directory '{}': another agent{} has it; stop that one, or name "
+                "another directory with ECS_DATADIR",
+                directory, owner()));
+        }
+        const std::string pid = fmt::format("{}\n", ::getpid());
+        if (::ftruncate(descriptor_, 0) == -1 || ::write(descriptor_, pid.data(), pid.size()) == -1) {
+            return;  // only a courtesy to whoever comes next
+        }
+    }
+    ~DirectoryLock() { ::close(descriptor_); }
+    DirectoryLock(const DirectoryLock&) = delete;
+    DirectoryLock& operator=(const DirectoryLock&) = delete;
+
+ private:
+    std::string owner() const {
+        char text[24] = "";
+        const auto length = ::pread(descriptor_, text, sizeof text - 1, 0);
+        if (length <= 1) return "";
+        return fmt::format(" (pid {})", std::string_view(text, static_cast<std::size_t>(length - 1)));
+    }
+    int descriptor_ = -1;
+};
+
+/// Every task costs us descriptors; the tasks themselves get the old limit back.
+void raise_open_files(Inheritance& inherited) {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == -1) return;
+    inherited.open_files = limit;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+class Daemon {
+ public:
+    explicit Daemon(House& house) : house_(house), wanted_(house.executor()) {}
+
+    awaitable<void> work() {
+        Gate signals(house_.executor());
+        signals.spawn(house_.handle_signals([this](const auto& signal) { heard(signal); }), {});
+        co_await wanted_.wait();
+        auto closing = house_.supervisor().shut_down(first_);
+        co_await std::move(closing);
+        signals.cancel();
+        co_await signals.close();
+    }
+
+ private:
+    void heard(const signalfd_siginfo& signal) {
+        const auto number = static_cast<int>(signal.ssi_signo);
+        auto wish = stops_.wish(number, sender_of(signal), house_.clock->now());
+        if (!wish) {
+            if (number != SIGPIPE) {
+                house_.log->say(Level::info, "Signal ignored", {{"signal", signal_name(number)}});
+            }
+            return;
+        }
+        wish->signal.reset();  // tasks get their own stop signal, not the daemon's
+        wish->reason = "The agent is shutting down";
+        wish->by.via = "shutdown";
+        if (!wanted_.is_set()) {
+            house_.log->say(Level::info, "Shutting down", {{"requestedBy", to_string(wish->by)}});
+            first_ = *wish;
+            return wanted_.set();
+        }
+        for (const auto& view : house_.supervisor().views()) {
+            house_.supervisor().request_stop(view.state.definition.name, *wish);
+        }
+    }
+
+    House& house_;
+    Event wanted_;
+    StopSignals stops_{std::nullopt};
+    StopRequest first_;
+};
+
+}  // namespace
+
+int serve(const Options& options, const Inheritance& inherited_by_us) {
+    Inheritance inherited = inherited_by_us;
+    const Role role{.mode = Role::Mode::serve, .pid1 = false, .root = ::geteuid() == 0};
+    Configuration configuration = configure(role, environment(), options.flags);
+    if (options.print_config) {
+        print_configuration(configuration);
+        return 0;
+    }
+    auto troubles = configuration.errors;
+    for (auto& trouble : load_balancer_troubles(configuration.settings)) troubles.push_back(trouble);
+    for (const auto& trouble : troubles) fmt::print(stderr, "agent: {}\n", trouble);
+    if (!troubles.empty()) return 125;
+
+    // Before the first task anything wrong is fatal.
+    auto& directory = configuration.settings.data_dir;
+    directory = std::filesystem::absolute(directory).string();
+    const DirectoryLock lock(directory);
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+    raise_open_files(inherited);
+    House house(configuration, role, inherited, [&directory](asio::any_io_executor executor, Log& log) {
+        return sqlite_journal(std::move(executor), directory, log);
+    });
+    house.open_socket();
+    house.log->say(Level::info, "Agent serves",
+                   {{"socket", configuration.settings.socket}, {"dataDir", directory}, {"version", LASTCALL_VERSION}});
+    Daemon daemon(house);
+    house.run(daemon.work());
+    house.log->say(Level::info, "Agent ends");
+    return 0;
+}
+
+}  // namespace lastcall
