@@ -7,15 +7,12 @@
 
 #include "agent/config/complaint.hpp"
 #include "agent/config/secrets.hpp"
+#include "agent/level.hpp"
 #include "supervisor/vocabulary.hpp"
 
 namespace lastcall::rules {
 namespace {
 
-constexpr Word<Level> levels[] = {
-    {Level::debug, "debug"}, {Level::info, "info"}, {Level::warn, "warn"},
-    {Level::error, "error"}, {Level::crit, "crit"}, {Level::none, "none"},
-};
 constexpr Word<LogFormat> formats[] = {{LogFormat::logfmt, "logfmt"}, {LogFormat::json, "json"}};
 /// Go's strconv.ParseBool, as the ECS agent uses it.
 constexpr Word<bool> booleans[] = {
@@ -134,12 +131,12 @@ Effective cluster(Reading& reading) {
 
 Effective log_level(Reading& reading) {
     auto& setting = reading.out.settings.log_level;
-    const auto level = value_of(in_lower_case(reading.text), levels);
+    const auto level = value_of(in_lower_case(reading.text), level_words);
     if (!level && !reading.text.empty()) {
         warn(reading, "not debug, info, warn, error, crit or none", "info");
     }
     setting = level.value_or(Level::info);
-    return {std::string(spelling_of(setting, levels)), level.has_value()};
+    return {std::string(spelling_of(setting, level_words)), level.has_value()};
 }
 
 Effective log_file(Reading& reading) {

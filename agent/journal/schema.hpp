@@ -1,0 +1,16 @@
+#pragma once
+#include "agent/journal/database.hpp"
+
+namespace lastcall {
+
+/// The schema is of a newer agent, or the file is another program's: nothing is touched.
+class ForeignSchema : public std::runtime_error {
+ public:
+    using std::runtime_error::runtime_error;
+};
+
+/// Brings a database to the schema of this agent: makes a new one's tables, migrates an older
+/// one's. Throws ForeignSchema or DatabaseError.
+void migrate(Database& database);
+
+}  // namespace lastcall

@@ -1,0 +1,198 @@
+#include "agent/journal/sqlite_journal.hpp"
+
+#include <fmt/format.h>
+
+#include <boost/asio/post.hpp>
+#include <condition_variable>
+#include <csignal>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "agent/journal/store.hpp"
+#include "supervisor/await.hpp"
+
+namespace lastcall {
+namespace {
+
+/// What a coroutine waits for. Its two owners are the coroutine, which may be cancelled, and the
+/// job, which is done all the same. `done` is touched by the loop's thread alone.
+struct Receipt {
+    explicit Receipt(asio::any_io_executor executor) : done(std::move(executor)) {}
+    Event done;
+    std::exception_ptr error;
+    std::vector<StopRecord> stops;
+};
+
+struct Job {
+    enum class Kind { write, read } kind;
+    std::string purpose;  ///< "record the stop of 'web'"
+    std::function<void(Store&, Receipt&)> work;
+    std::shared_ptr<Receipt> receipt;
+};
+
+/// Between two prunings: a thousand records are about fifty stops.
+constexpr std::size_t records_between_prunings = 1000;
+
+class SqliteJournal : public Journal {
+ public:
+    SqliteJournal(asio::any_io_executor executor, std::unique_ptr<Store> store)
+        : executor_(std::move(executor)), store_(std::move(store)) {
+        // Signals are for the thread that waits for them.
+        sigset_t all, before;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        writer_ = std::thread([this] { work_until_closed(); });
+        pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
+    ~SqliteJournal() override {
+        {
+            const std::lock_guard lock(mutex_);
+            closed_ = true;
+        }
+        wake_.notify_one();
+        writer_.join();
+    }
+
+    awaitable<void> record(TaskState task) override {
+        auto purpose = fmt::format("record the task '{}'", task.definition.name);
+        auto write = [task = std::move(task)](Store& store, Receipt&) {
+            store.tasks().write(task);
+        };
+        const auto receipt =
+            hand_over({Job::Kind::write, std::move(purpose), std::move(write), {}});
+        co_await receipt->done.wait();
+        if (receipt->error) std::rethrow_exception(receipt->error);
+    }
+
+    awaitable<void> record(StopRecord stop, std::optional<std::size_t> phase) override {
+        auto purpose = fmt::format("record the stop of '{}'", stop.task);
+        auto write = [stop = std::move(stop), phase](Store& store, Receipt&) {
+            store.stops().write(stop, phase);
+        };
+        const auto receipt =
+            hand_over({Job::Kind::write, std::move(purpose), std::move(write), {}});
+        co_await receipt->done.wait();
+        if (receipt->error) std::rethrow_exception(receipt->error);
+    }
+
+    awaitable<std::vector<StopRecord>> stops(std::optional<std::string> task,
+                                             std::size_t limit) override {
+        auto read = [task = std::move(task), limit](Store& store, Receipt& receipt) {
+            receipt.stops = store.stops().read(task, limit);
+        };
+        const auto receipt = hand_over({Job::Kind::read, "read the journal", std::move(read), {}});
+        co_await receipt->done.wait();
+        if (receipt->error) std::rethrow_exception(receipt->error);
+        co_return std::move(receipt->stops);
+    }
+
+ private:
+    using Jobs = std::vector<Job>;
+
+    std::shared_ptr<Receipt> hand_over(Job job) {
+        auto receipt = std::make_shared<Receipt>(executor_);
+        job.receipt = receipt;
+        {
+            const std::lock_guard lock(mutex_);
+            queue_.push_back(std::move(job));
+        }
+        wake_.notify_one();
+        return receipt;
+    }
+
+    // From here on: the writer's thread.
+
+    void work_until_closed() {
+        prune();
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            wake_.wait(lock, [this] { return closed_ || !queue_.empty(); });
+            if (queue_.empty()) return;
+            Jobs jobs = std::exchange(queue_, {});
+            lock.unlock();
+            do_all(std::move(jobs));
+            lock.lock();
+        }
+    }
+
+    /// What is written one after the other is committed together; a read sees what came before it.
+    void do_all(Jobs jobs) {
+        for (std::size_t begin = 0, end = 0; begin < jobs.size(); begin = end) {
+            const auto kind = jobs[begin].kind;
+            for (end = begin + 1; kind == Job::Kind::write && end < jobs.size(); ++end) {
+                if (jobs[end].kind != kind) break;
+            }
+            if (end - begin > 1 && try_together(jobs, begin, end)) {
+                for (auto job = begin; job < end; ++job) finish(jobs[job], nullptr);
+                continue;
+            }
+            for (auto job = begin; job < end; ++job) do_alone(jobs[job]);
+        }
+        written_ += jobs.size();
+        if (written_ >= records_between_prunings) prune();
+    }
+
+    /// False, and nothing is written, if any of them fails: each then learns its own error.
+    bool try_together(Jobs& jobs, std::size_t begin, std::size_t end) {
+        try {
+            Transaction transaction(store_->database());
+            for (auto job = begin; job < end; ++job) jobs[job].work(*store_, *jobs[job].receipt);
+            transaction.commit();
+            return true;
+        } catch (const std::exception&) {
+            return false;
+        }
+    }
+
+    void do_alone(Job& job) {
+        try {
+            if (job.kind == Job::Kind::write) {
+                Transaction transaction(store_->database());
+                job.work(*store_, *job.receipt);
+                transaction.commit();
+            } else {
+                job.work(*store_, *job.receipt);
+            }
+        } catch (const std::exception& error) {
+            // Goes to who waits for it, with what it was about.
+            const auto text = fmt::format("cannot {}: {}", job.purpose, error.what());
+            return finish(job, std::make_exception_ptr(std::runtime_error(text)));
+        }
+        finish(job, nullptr);
+    }
+
+    void finish(Job& job, std::exception_ptr error) {
+        job.receipt->error = std::move(error);
+        asio::post(executor_, [receipt = std::move(job.receipt)] { receipt->done.set(); });
+    }
+
+    void prune() {
+        written_ = 0;
+        try {
+            store_->prune();
+        } catch (const DatabaseError&) {
+            // Nobody waits for it; whatever is wrong, the next record says so.
+        }
+    }
+
+    asio::any_io_executor executor_;
+    std::unique_ptr<Store> store_;
+    std::size_t written_ = 0;
+
+    std::mutex mutex_;  // guards what follows
+    std::condition_variable wake_;
+    Jobs queue_;
+    bool closed_ = false;
+
+    std::thread writer_;
+};
+
+}  // namespace
+
+std::unique_ptr<Journal> sqlite_journal(asio::any_io_executor executor,
+                                        const std::string& directory, Log& log) {
+    return std::make_unique<SqliteJournal>(std::move(executor), open_store(directory, log));
+}
+
+}  // namespace lastcall

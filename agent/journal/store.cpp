@@ -1,0 +1,123 @@
+#include "agent/journal/store.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <system_error>
+
+#include "agent/journal/schema.hpp"
+#include "agent/utc.hpp"
+
+namespace lastcall {
+namespace {
+
+// Ten thousand stops are about 10 MB, which every disk has; and a quarter of a year holds the busy
+// days from which `agentctl advise` reckons.
+constexpr const char* prune_sql = R"sql(
+delete from stops where rowid <= (select max(rowid) from stops) - 10000
+    or requested_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-90 days');
+delete from tasks where last_status = 'STOPPED'
+    and (rowid <= (select max(rowid) from tasks) - 10000
+         or coalesce(stopped_at, created_at) < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-90 days'));
+)sql";
+
+/// WAL with synchronous=NORMAL: what is committed survives the agent's death at once, a power cut
+/// after the next checkpoint; and no record waits for the disk.
+constexpr const char* set_up_sql =
+    "pragma journal_mode = wal; pragma synchronous = normal; pragma foreign_keys = on;"
+    "pragma journal_size_limit = 4194304";
+
+/// Says which boot CLOCK_BOOTTIME counts from; empty where /proc is missing.
+std::string boot_id() {
+    const int file = ::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (file < 0) return {};
+    char id[36];
+    const ssize_t size = ::read(file, id, sizeof id);
+    ::close(file);
+    return size == sizeof id ? std::string(id, sizeof id) : std::string();
+}
+
+/// Task definitions may hold secrets: the file is made for its owner alone, and SQLite gives its
+/// companions (-wal, -shm) the same mode.
+void make_file(const std::string& path) {
+    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+    if (file < 0) throw std::system_error(errno, std::generic_category());
+    struct stat status{};
+    const bool regular = ::fstat(file, &status) == 0 && S_ISREG(status.st_mode);
+    ::close(file);
+    if (!regular) throw std::runtime_error("it is no regular file");
+}
+
+/// Its write-ahead log goes with it: SQLite would play it into the new file.
+std::string move_aside(const std::string& path) {
+    std::string stamp = utc_seconds_text(std::chrono::system_clock::now());
+    std::erase_if(stamp, [](char c) { return c == '-' || c == ':'; });
+    const std::string aside = path + ".corrupt-" + stamp;
+    for (const auto* const companion : {"", "-wal", "-shm"}) {
+        if (std::rename((path + companion).c_str(), (aside + companion).c_str()) == 0) continue;
+        if (errno != ENOENT) throw std::system_error(errno, std::generic_category());
+    }
+    return aside;
+}
+
+std::unique_ptr<Store> open_or_begin_anew(const std::string& path, Log& log) {
+    try {
+        return std::make_unique<Store>(path);
+    } catch (const DatabaseError& error) {
+        // A damaged journal mustn't keep tasks from running, nor be lost to those who can mend it.
+        if (!error.damaged()) throw;
+        const auto aside = move_aside(path);
+        log.say(Level::warn, "Journal is damaged, beginning a new one",
+                {{"journal", path}, {"error", error.what()}, {"movedTo", aside}});
+    }
+    make_file(path);
+    return std::make_unique<Store>(path);
+}
+
+/// With the schema that the statements are prepared for.
+Database& prepared(Database& database) {
+    database.run(set_up_sql);
+    migrate(database);
+    return database;
+}
+
+/// The system's own words for an error code, without what the library puts before them.
+std::string cause(const std::system_error& error) { return error.code().message(); }
+
+}  // namespace
+
+Store::Store(const std::string& path)
+    : database_(path), tasks_(prepared(database_), boot_id()), stops_(database_, boot_id()) {}
+
+void Store::prune() {
+    Transaction transaction(database_);
+    database_.run(prune_sql);
+    transaction.commit();
+}
+
+std::unique_ptr<Store> open_store(const std::string& directory, Log& log) {
+    const std::string path = directory + "/journal.db";
+    std::string trouble;
+    try {
+        std::error_code error;
+        const bool is_new = std::filesystem::create_directories(directory, error);
+        if (error) throw std::system_error(error);
+        if (is_new) ::chmod(directory.c_str(), 0700);
+        make_file(path);
+        return open_or_begin_anew(path, log);
+    } catch (const std::system_error& error) {
+        trouble = cause(error);
+    } catch (const std::exception& error) {
+        trouble = error.what();
+    }
+    // Caught to say which file it is about.
+    throw std::runtime_error(fmt::format("cannot open the journal '{}': {}", path, trouble));
+}
+
+}  // namespace lastcall

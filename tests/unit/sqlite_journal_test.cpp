@@ -1,0 +1,499 @@
+#include "agent/journal/sqlite_journal.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_future.hpp>
+#include <boost/json/parse.hpp>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+
+#include "agent/journal/database.hpp"
+#include "agent/journal/detail_json.hpp"
+#include "heard_log.hpp"
+#include "supervisor/await.hpp"
+#include "temporary_directory.hpp"
+
+namespace lastcall {
+namespace {
+
+using Stops = std::vector<StopRecord>;
+
+/// A journal in a directory of its own, which can be closed and opened again.
+struct Keeping {
+    TemporaryDirectory directory;
+    HeardLog log;
+    asio::io_context io{1};
+    std::unique_ptr<Journal> journal = opened();
+
+    std::unique_ptr<Journal> opened(const std::string& place = "") {
+        return sqlite_journal(io.get_executor(), place.empty() ? directory.path() : place, log);
+    }
+    void reopen() {
+        journal.reset();
+        journal = opened();
+    }
+    template <class T>
+    T run(awaitable<T> work) {
+        auto result = asio::co_spawn(io, std::move(work), asio::use_future);
+        io.restart();
+        io.run_for(std::chrono::seconds(20));
+        REQUIRE(result.wait_for(std::chrono::seconds(0)) == std::future_status::ready);
+        return result.get();
+    }
+    void record(const StopRecord& stop, std::optional<std::size_t> phase = {}) {
+        run(journal->record(stop, phase));
+    }
+    Stops stops(std::optional<std::string> task = {}, std::size_t limit = 100) {
+        return run(journal->stops(std::move(task), limit));
+    }
+    std::string path() { return directory / "journal.db"; }
+    /// What `sqlite3 journal.db 'SQL'` prints of the first column, a row a line.
+    std::string asked(const char* sql) {
+        Database database(path());
+        Statement statement(database, sql);
+        Rows row = statement.query({});
+        std::string all;
+        while (row.next()) all += row.text(0) + "\n";
+        return all;
+    }
+};
+
+StopRecord small_stop(const std::string& id, const std::string& task) {
+    StopRecord stop;
+    stop.id = id;
+    stop.task = task;
+    stop.requested_at =
+        std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now());
+    return stop;
+}
+
+/// Something in every field.
+StopRecord full_stop() {
+    const Clock::utc_time at = std::chrono::sys_days(std::chrono::days(20'000)) + 123'456us;
+    const std::string odd("quo\"te \\ \n caf\xc3\xa9 \xff\0 nul", 21);
+    StopRecord stop = small_stop("0123456789abcdef0123456789abcdef", "web1");
+    stop.task_id = "task-id";
+    stop.stop_code = StopCode::spot_interruption;
+    stop.stopped_reason = odd;
+    stop.requested_by = {4'294'967'295u, 4711, "api"};
+    stop.requested = Clock::time_point(987'654'321'987ns);
+    stop.requested_at = at + 9'000 * 24h;
+    stop.stopped_at = at + 9'000 * 24h + 2s;
+    stop.duration = 1'834'200'001ns;
+    stop.outcome = StopOutcome::unkillable;
+    stop.survivors = {{7, odd, 'D', "rpc_wait"}, {8, "", '\xff', ""}};
+    stop.deregistration_delay = 300s;
+    stop.saved = 298'170'100'003ns;
+    stop.containers = {{"a", ExitStatus{.code = 3}, Phase::sigterm, odd},
+                       {"b", ExitStatus{.signal = 9, .core_dumped = true}, Phase::sigkill, ""},
+                       {"c", ExitStatus{.code = 0, .signal = 32}, {}, ""},
+                       {"d", {}, {}, "CannotStartContainerError: no"}};
+    PhaseRecord drain{.phase = Phase::drain,
+                      .container = "",
+                      .started = Clock::time_point(987'654'321'999ns),
+                      .started_at = at,
+                      .duration = 1'830'400'009ns,
+                      .outcome = Outcome::timed_out,
+                      .detail = {}};
+    drain.detail.set("connectionsAtStart", std::numeric_limits<std::int64_t>::max());
+    drain.detail.set("zero", std::int64_t{0});
+    drain.detail.set("third", 1.0 / 3.0);
+    drain.detail.set("whole", 3.0);
+    drain.detail.set("tiny", std::numeric_limits<double>::denorm_min());
+    drain.detail.set("huge", -std::numeric_limits<double>::max());
+    drain.detail.set("sum", 0.1 + 0.2);
+    drain.detail.set("yes", true);
+    drain.detail.set("loadBalancer", odd);
+    drain.detail.set("a", std::string());
+    PhaseRecord kill = drain;
+    kill.phase = Phase::sigkill;
+    kill.container = "b";
+    kill.outcome.reset();
+    kill.detail = {};
+    stop.phases = {drain, kill};
+    return stop;
+}
+
+bool same(const PhaseRecord& one, const PhaseRecord& other) {
+    return one.phase == other.phase && one.container == other.container &&
+           one.started == other.started && one.started_at == other.started_at &&
+           one.duration == other.duration && one.outcome == other.outcome &&
+           one.detail == other.detail;
+}
+bool same(const ContainerEnd& one, const ContainerEnd& other) {
+    return one.name == other.name && one.exit == other.exit && one.killed_by == other.killed_by &&
+           one.reason == other.reason;
+}
+template <class Value>
+bool same(const std::vector<Value>& one, const std::vector<Value>& other) {
+    return std::equal(one.begin(), one.end(), other.begin(), other.end(),
+                      [](const Value& a, const Value& b) { return same(a, b); });
+}
+bool same(const StopRecord& one, const StopRecord& other) {
+    return one.id == other.id && one.task == other.task && one.task_id == other.task_id &&
+           one.stop_code == other.stop_code && one.stopped_reason == other.stopped_reason &&
+           one.requested_by == other.requested_by && one.requested == other.requested &&
+           one.requested_at == other.requested_at && one.stopped_at == other.stopped_at &&
+           one.duration == other.duration && one.outcome == other.outcome &&
+           one.survivors == other.survivors &&
+           one.deregistration_delay == other.deregistration_delay && one.saved == other.saved &&
+           same(one.containers, other.containers) && same(one.phases, other.phases);
+}
+
+std::size_t files_like(const std::string& directory, const std::string& part) {
+    std::size_t found = 0;
+    for (const auto& each : std::filesystem::directory_iterator(directory)) {
+        if (each.path().filename().string().find(part) != std::string::npos) ++found;
+    }
+    return found;
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Keeping, "a stop comes back exactly as it was recorded, by a later agent too") {
+    const auto stop = full_stop();
+    record(stop);
+    REQUIRE(stops().size() == 1);
+    CHECK(same(stops()[0], stop));
+    reopen();
+    REQUIRE(stops().size() == 1);
+    CHECK(same(stops()[0], stop));
+    CHECK(log.lines.empty());
+}
+
+TEST_CASE_FIXTURE(Keeping,
+                  "a stop is recorded step by step, the last word being the one that counts") {
+    auto stop = small_stop("1", "web");
+    record(stop);
+    stop.phases.push_back({});
+    record(stop, 0);
+    CHECK_FALSE(stops().at(0).phases.at(0).outcome);
+    stop.phases[0].outcome = Outcome::interrupted;
+    stop.phases[0].detail.set("connectionsAtEnd", std::int64_t{3});
+    record(stop, 0);
+    stop.phases.push_back({});
+    stop.phases[1].phase = Phase::sigterm;
+    record(stop, 1);
+    stop.outcome = StopOutcome::graceful;
+    stop.stopped_at = stop.requested_at + 1s;
+    record(stop);
+    REQUIRE(stops().size() == 1);
+    CHECK(same(stops()[0], stop));
+}
+
+TEST_CASE_FIXTURE(Keeping, "stops are given newest first, of one task or of all") {
+    for (int i = 0; i < 20; ++i) record(small_stop(std::to_string(i), i % 2 ? "odd" : "even"));
+    record(small_stop("3", "odd"));
+    CHECK(stops().size() == 20);
+    CHECK(stops({}, 2).at(0).id == "19");
+    CHECK(stops({}, 2).at(1).id == "18");
+    CHECK(stops({}, 2).size() == 2);
+    CHECK(stops("even").size() == 10);
+    CHECK(stops("even", 1).at(0).id == "18");
+    CHECK(stops("none").empty());
+    CHECK(stops({}, 0).empty());
+    CHECK(stops({}, std::numeric_limits<std::size_t>::max()).size() == 20);
+}
+
+TEST_CASE_FIXTURE(Keeping, "a person can ask the file with sqlite3") {
+    auto stop = full_stop();
+    stop.stopped_reason = "Task stopped by user";
+    record(stop);
+    CHECK(asked("select task || '|' || outcome || '|' || duration_ms from stops") ==
+          "web1|unkillable|1834.200001\n");
+    CHECK(asked("select phase || ' ' || duration_ms from phases order by position") ==
+          "DRAIN 1830.400009\nSIGKILL 1830.400009\n");
+    CHECK(asked("select json_extract(detail, '$.zero') from phases where phase = 'DRAIN'") ==
+          "0\n");
+    CHECK(asked("select json_extract(containers, '$[1].signal') from stops") == "SIGKILL\n");
+    CHECK(asked("select requested_at from stops").ends_with("T00:00:00.123456Z\n"));
+    CHECK(asked("select length(boot_id) from stops") == "36\n");
+    CHECK(asked("pragma user_version") == "1\n");
+    CHECK(asked("pragma journal_mode") == "wal\n");
+}
+
+TEST_CASE_FIXTURE(Keeping, "a task is kept with all that it takes to find and to run it again") {
+    TaskState task;
+    task.id = "id";
+    task.definition.name = "web";
+    task.definition.containers = {{.name = "web",
+                                   .command = {"nginx", "-g", "daemon off;"},
+                                   .environment = {"A=b"},
+                                   .working_directory = "/srv",
+                                   .log_file = "/log",
+                                   .essential = true,
+                                   .depends_on = {},
+                                   .stop_timeout = 7s}};
+    task.definition.load_balancers = {"readiness://0.0.0.0:8081/ready"};
+    task.definition.ports = {8081, 65535};
+    task.definition.stop.stop_signal = SIGQUIT;
+    task.containers = {{.name = "web", .pid = 4711, .exit = {}, .reason = ""}};
+    task.last_status = TaskStatus::running;
+    task.started_at = task.created_at + 1s;
+    run(journal->record(task));
+    CHECK(asked("select name || last_status || desired_status from tasks") ==
+          "webRUNNINGRUNNING\n");
+    CHECK(asked("select pid from containers where start_time is null and exit_code is null") ==
+          "4711\n");
+    const auto json = boost::json::parse(asked("select definition from tasks"));
+    CHECK(json.at("containers").at(0).at("command").at(2) == "daemon off;");
+    CHECK(json.at("containers").at(0).at("stopTimeoutNs") == 7'000'000'000);
+    CHECK(json.at("ports").at(1) == 65535);
+    CHECK(json.at("stop").at("stopSignal") == "SIGQUIT");
+    CHECK(json.at("stop").at("deregistrationDelayNs") == 300'000'000'000);
+
+    Database(path()).run("update containers set start_time = 99");
+    task.last_status = TaskStatus::stopped;
+    task.stop_code = StopCode::essential_container_exited;
+    task.containers[0].exit = ExitStatus{.code = 0, .signal = 15};
+    run(journal->record(task));
+    CHECK(asked("select last_status || stop_code from tasks") ==
+          "STOPPEDEssentialContainerExited\n");
+    CHECK(asked("select exit_code || ' ' || exit_signal || ' ' || start_time from containers") ==
+          "0 15 99\n");
+    task.containers[0].pid = 4712;
+    run(journal->record(task));
+    CHECK(asked("select count(*) from containers where start_time is null") == "1\n");
+}
+
+TEST_CASE_FIXTURE(Keeping, "many coroutines record side by side") {
+    std::vector<awaitable<void>> works;
+    for (int i = 0; i < 200; ++i)
+        works.push_back(journal->record(small_stop(std::to_string(i), "web"), {}));
+    run(done(all(std::move(works))));
+    CHECK(stops({}, 1000).size() == 200);
+}
+
+TEST_CASE_FIXTURE(Keeping, "what is handed over is written, though nobody waits any more") {
+    const auto past = [](asio::any_io_executor executor) -> awaitable<void> {
+        asio::steady_timer now(executor, asio::steady_timer::time_point::min());
+        co_await now.async_wait(use_awaitable);
+    };
+    {
+        // The writer can't go on while somebody else holds the file.
+        Database other(path());
+        const Transaction holding(other);
+        const auto written =
+            run(unless(past(io.get_executor()), done(journal->record(small_stop("1", "web"), {}))));
+        CHECK_FALSE(written);
+    }
+    reopen();
+    CHECK(stops().size() == 1);
+}
+
+TEST_CASE_FIXTURE(Keeping, "the end of the journal writes what is still waiting") {
+    {
+        Database other(path());
+        auto holding = std::make_unique<Transaction>(other);
+        std::vector<std::future<void>> waiting;
+        for (int i = 0; i < 50; ++i) {
+            auto work = journal->record(small_stop(std::to_string(i), "web"), {});
+            waiting.push_back(asio::co_spawn(io, std::move(work), asio::use_future));
+        }
+        io.restart();
+        io.poll();
+        holding.reset();
+        journal.reset();
+        for (auto& each : waiting) {
+            CHECK(each.wait_for(std::chrono::seconds(0)) == std::future_status::timeout);
+        }
+        io.restart();
+        io.run_for(std::chrono::seconds(10));
+        for (auto& each : waiting) CHECK_NOTHROW(each.get());
+    }
+    journal = opened();
+    CHECK(stops().size() == 50);
+}
+
+TEST_CASE_FIXTURE(Keeping,
+                  "a write that fails is told to who waits for it, and the next one may succeed") {
+    record(small_stop("1", "web"));
+    const auto before = std::signal(SIGXFSZ, SIG_IGN);
+    rlimit limit{};
+    ::getrlimit(RLIMIT_FSIZE, &limit);
+    const rlimit none{1, limit.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &none);
+    std::string error;
+    try {
+        record(small_stop("2", "web"));
+    } catch (const std::runtime_error& failed) {
+        error = failed.what();
+    }
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    std::signal(SIGXFSZ, before);
+    CHECK(error == "cannot record the stop of 'web': disk I/O error: File too large");
+    record(small_stop("3", "web"));
+    const auto kept = stops();
+    REQUIRE(kept.size() == 2);
+    CHECK(kept[0].id == "3");
+    CHECK(kept[1].id == "1");
+}
+
+TEST_CASE_FIXTURE(Keeping, "a full disk is called that, and there is room again when there is") {
+    const auto disk = directory / "disk";
+    std::filesystem::create_directory(disk);
+    if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=1m") != 0) {
+        MESSAGE("not run: only root can mount a small disk");
+        return;
+    }
+    journal = opened(disk);
+    record(small_stop("1", "web"));
+    {
+        std::ofstream filler(disk + "/filler", std::ios::binary);
+        const std::string block(64 * 1024, 'x');
+        while (filler.write(block.data(), static_cast<std::streamsize>(block.size())).flush()) {
+        }
+    }
+    auto large = small_stop("2", "web");
+    large.stopped_reason = std::string(200'000, 'x');
+    CHECK_THROWS_WITH(record(large), "cannot record the stop of 'web': disk is full");
+    CHECK_THROWS_WITH(
+        opened(disk + "/new"),
+        ("cannot open the journal '" + disk + "/new/journal.db': disk is full").c_str());
+    std::filesystem::remove(disk + "/filler");
+    record(small_stop("3", "web"));
+    CHECK(stops().size() == 2);
+    journal.reset();
+    CHECK(::umount(disk.c_str()) == 0);
+}
+
+TEST_CASE_FIXTURE(Keeping, "a directory that can't be one is refused with its name and the cause") {
+    std::ofstream(directory / "file") << "x";
+    const auto file = directory / "file";
+    CHECK_THROWS_WITH(
+        opened(file),
+        ("cannot open the journal '" + file + "/journal.db': Not a directory").c_str());
+    CHECK_THROWS_WITH(
+        opened(file + "/below"),
+        ("cannot open the journal '" + file + "/below/journal.db': Not a directory").c_str());
+    CHECK_THROWS_WITH(
+        opened("/proc/lastcall"),
+        "cannot open the journal '/proc/lastcall/journal.db': No such file or directory");
+    std::filesystem::create_directory(directory / "d");
+    std::filesystem::create_directory(directory / "d/journal.db");
+    CHECK_THROWS_WITH(
+        opened(directory / "d"),
+        ("cannot open the journal '" + (directory / "d") + "/journal.db': Is a directory").c_str());
+    std::filesystem::create_directory(directory / "e");
+    std::filesystem::create_symlink("/dev/full", directory / "e/journal.db");
+    CHECK_THROWS_WITH(opened(directory / "e"), ("cannot open the journal '" + (directory / "e") +
+                                                "/journal.db': it is no regular file")
+                                                   .c_str());
+}
+
+TEST_CASE_FIXTURE(Keeping, "what holds secrets is its owner's alone") {
+    const auto place = directory / "a/b";
+    const auto deep = opened(place);
+    struct stat status{};
+    for (const auto& name : {"", "/journal.db", "/journal.db-wal", "/journal.db-shm"}) {
+        REQUIRE(::stat((place + name).c_str(), &status) == 0);
+        CHECK((status.st_mode & 0077) == 0);
+    }
+}
+
+TEST_CASE_FIXTURE(Keeping, "a file that is no database is moved aside, and a new one begun") {
+    journal.reset();
+    std::ofstream(path(), std::ios::trunc) << std::string(5000, 'x');
+    journal = opened();
+    CHECK(files_like(directory.path(), "journal.db.corrupt-2") == 1);
+    REQUIRE(log.lines.size() == 1);
+    CHECK(
+        log.lines[0].starts_with("warn: Journal is damaged, beginning a new one journal=" + path() +
+                                 " error=file is not a database movedTo=" + path() + ".corrupt-2"));
+    record(small_stop("1", "web"));
+    CHECK(stops().size() == 1);
+}
+
+TEST_CASE_FIXTURE(Keeping, "a database whose inside is destroyed is moved aside too") {
+    for (int i = 0; i < 100; ++i) record(small_stop(std::to_string(i), "web"));
+    journal.reset();
+    {
+        std::fstream file(path(), std::ios::in | std::ios::out | std::ios::binary);
+        file.seekp(100);
+        file << std::string(4096, '\xff');
+    }
+    journal = opened();
+    CHECK(files_like(directory.path(), "journal.db.corrupt-2") == 1);
+    CHECK(stops().empty());
+}
+
+TEST_CASE_FIXTURE(Keeping, "an empty file is a journal without records") {
+    journal.reset();
+    std::ofstream(path(), std::ios::trunc).close();
+    journal = opened();
+    CHECK(stops().empty());
+    CHECK(log.lines.empty());
+}
+
+TEST_CASE_FIXTURE(Keeping, "a newer agent's journal is refused and left as it is") {
+    record(small_stop("1", "web"));
+    journal.reset();
+    Database(path()).run("pragma user_version = 99");
+    CHECK_THROWS_WITH(opened(), ("cannot open the journal '" + path() +
+                                 "': its schema is version 99, this agent knows 1: a newer agent "
+                                 "wrote it")
+                                    .c_str());
+    CHECK(asked("select count(*) from stops") == "1\n");
+    CHECK(files_like(directory.path(), "corrupt") == 0);
+}
+
+TEST_CASE_FIXTURE(Keeping, "another program's database is refused and left as it is") {
+    journal.reset();
+    for (const auto* const name : {"journal.db", "journal.db-wal", "journal.db-shm"}) {
+        std::filesystem::remove(directory / name);
+    }
+    Database(path()).run("create table bookmarks (url)");
+    CHECK_THROWS_WITH(
+        opened(),
+        ("cannot open the journal '" + path() + "': it is another program's database").c_str());
+    CHECK(asked("select count(*) from bookmarks") == "0\n");
+}
+
+TEST_CASE_FIXTURE(Keeping, "the newest ten thousand stops of the last ninety days remain") {
+    journal.reset();
+    Database(path()).run(R"sql(
+        with recursive n(i) as (select 1 union all select i + 1 from n where i < 10500)
+        insert into stops (id, task, task_id, stop_code, stopped_reason, requested_by_via, requested_at,
+            requested_boot_ns, boot_id, duration_ns, survivors, deregistration_delay_ns, saved_ns, containers)
+        select 's' || i, 'web', '', 'UserInitiated', '', '',
+            strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', case when i > 10490 then '-91 days' else '-89 days' end),
+            0, '', 0, '[]', 0, 0, '[]' from n;
+        insert into phases select id, 0, 'DRAIN', '', requested_at, 0, 0, null, '{}' from stops;
+        insert into tasks select 't' || rowid, 'web', case when rowid = 1 then 'RUNNING' else 'STOPPED' end,
+            'RUNNING', null, '', '{}', requested_at, null, null, null, '' from stops order by rowid;
+        insert into containers (task_id, position, name, pid, reason) select id, 0, 'web', 1, '' from tasks;
+    )sql");
+    journal = opened();
+    CHECK(stops({}, 1).at(0).id == "s10490");  // asked after the writer has tidied up
+    CHECK(asked("select count(*) || ' ' || min(rowid) from stops") == "9990 501\n");
+    CHECK(asked("select count(*) from phases") == "9990\n");
+    CHECK(asked("select count(*) || ' ' || min(rowid) from tasks") == "9991 1\n");
+    CHECK(asked("select count(*) from containers") == "9991\n");
+}
+
+TEST_CASE("a detail is a flat JSON object that keeps each number's kind") {
+    Detail detail;
+    CHECK(detail_json(detail) == "{}");
+    detail.set("a", std::int64_t{3});
+    detail.set("b", 3.0);
+    detail.set("c", 1830.4);
+    detail.set("d", std::string("x\"y"));
+    detail.set("e", false);
+    CHECK(detail_json(detail) == "{\"a\":3,\"b\":3.0,\"c\":1830.4,\"d\":\"x\\\"y\",\"e\":false}");
+    CHECK(detail_from_json(detail_json(detail)) == detail);
+    for (const auto* const wrong :
+         {"", "{", "[]", "{\"a\"}", "{\"a\":}", "{\"a\":x}", "{\"a\":\"", "{\"a", "{\"a\":1",
+          "{\"a\":1 }", "{\"a\":99999999999999999999}", "{\"\\"}) {
+        CHECK_THROWS_AS_MESSAGE(detail_from_json(wrong), std::runtime_error, wrong);
+    }
+}
+
+}  // namespace lastcall
