@@ -32,9 +32,13 @@ constexpr Override overrides[] = {
     {&api::RunRequest::stopTimeout, "stop-timeout",
      [](StopSettings& to, const StopSettings& from) { to.stop_timeout = from.stop_timeout; }},
     {&api::RunRequest::deregistrationDelay, "deregistration-delay",
-     [](StopSettings& to, const StopSettings& from) { to.deregistration_delay = from.deregistration_delay; }},
+     [](StopSettings& to, const StopSettings& from) {
+         to.deregistration_delay = from.deregistration_delay;
+     }},
     {&api::RunRequest::deregisterTimeout, "deregister-timeout",
-     [](StopSettings& to, const StopSettings& from) { to.deregister_timeout = from.deregister_timeout; }},
+     [](StopSettings& to, const StopSettings& from) {
+         to.deregister_timeout = from.deregister_timeout;
+     }},
     {&api::RunRequest::drain, "drain",
      [](StopSettings& to, const StopSettings& from) { to.drain = from.drain; }},
     {&api::RunRequest::drainIdle, "drain-idle",
@@ -48,7 +52,9 @@ constexpr Override overrides[] = {
     {&api::RunRequest::preStop, "pre-stop",
      [](StopSettings& to, const StopSettings& from) { to.pre_stop = from.pre_stop; }},
     {&api::RunRequest::preStopTimeout, "pre-stop-timeout",
-     [](StopSettings& to, const StopSettings& from) { to.pre_stop_timeout = from.pre_stop_timeout; }},
+     [](StopSettings& to, const StopSettings& from) {
+         to.pre_stop_timeout = from.pre_stop_timeout;
+     }},
 };
 
 bool is_name_of_ours(std::string_view name) {
@@ -66,10 +72,12 @@ void set_variable(std::vector<std::string>& environment, const std::string& vari
 }
 
 TaskDefinition define(const Settings& settings, const Role& role, const api::RunRequest& request) {
-    TaskDefinition definition{.name = request.name,
-                              .load_balancers = request.loadBalancers.value_or(settings.load_balancers),
-                              .stop = settings.stop};
-    for (const auto port : request.ports) definition.ports.push_back(static_cast<std::uint16_t>(port));
+    TaskDefinition definition{
+        .name = request.name,
+        .load_balancers = request.loadBalancers.value_or(settings.load_balancers),
+        .stop = settings.stop};
+    for (const auto port : request.ports)
+        definition.ports.push_back(static_cast<std::uint16_t>(port));
     if (request.ports.empty()) definition.ports = settings.ports;
     for (const auto& [wish, flag, copy] : overrides) {
         const auto& text = request.*wish;
@@ -101,9 +109,8 @@ TaskDefinition wrapped_task(const Settings& settings, std::vector<std::string> c
 }
 
 std::function<TaskDefinition(const api::RunRequest&)> task_definer(Settings settings, Role role) {
-    return [settings = std::move(settings), role = std::move(role)](const api::RunRequest& request) {
-        return define(settings, role, request);
-    };
+    return [settings = std::move(settings), role = std::move(role)](
+               const api::RunRequest& request) { return define(settings, role, request); };
 }
 
 std::vector<std::string> task_environment(const std::vector<std::string>& keep) {
@@ -125,10 +132,11 @@ std::optional<std::string> tight_deadline(const StopSettings& stop,
     const auto left = std::max<Clock::duration>(*stop.stop_deadline - 1s - *stop.stop_timeout, 0s);
     if (memberships.empty() || left > settle) return std::nullopt;
     return fmt::format(
-        "A stop timeout of {} leaves {} of the stop deadline of {} to drain, and a load balancer needs {} "
+        "A stop timeout of {} leaves {} of the stop deadline of {} to drain, and a load balancer "
+        "needs {} "
         "to settle: shorten the stop timeout, or lengthen what the deadline stands for",
-        format_duration(*stop.stop_timeout), format_duration(left), format_duration(*stop.stop_deadline),
-        format_duration(settle));
+        format_duration(*stop.stop_timeout), format_duration(left),
+        format_duration(*stop.stop_deadline), format_duration(settle));
 }
 
 }  // namespace lastcall

@@ -18,8 +18,8 @@ struct RunRequest;
 TaskDefinition wrapped_task(const Settings& settings, std::vector<std::string> command,
                             std::vector<std::string> environment);
 
-/// Makes definitions from requests: the agent's settings, with what the request changes. A value that
-/// would only be a warning in the environment is refused here: whoever asks can be told.
+/// Makes definitions from requests: the agent's settings, with what the request changes. A value
+/// that would only be a warning in the environment is refused here: whoever asks can be told.
 std::function<TaskDefinition(const api::RunRequest&)> task_definer(Settings settings, Role role);
 
 /// The environment that a task gets: ours without our names, but those in `keep`.

@@ -11,8 +11,8 @@
 namespace lastcall {
 namespace {
 
-Surroundings surroundings(House& house, const Settings& settings, const Role& role, Journal& journal,
-                          Launcher& launcher, LoadBalancers& load_balancers) {
+Surroundings surroundings(House& house, const Settings& settings, const Role& role,
+                          Journal& journal, Launcher& launcher, LoadBalancers& load_balancers) {
     Clock& clock = *house.clock;
     Log& log = *house.log;
     const auto memberships = [&load_balancers, &log](const TaskDefinition& definition) {
@@ -75,13 +75,14 @@ void House::open_socket() {
     const auto answer = [this](api::Request request) {
         return api::answer(context_, std::move(request));
     };
-    server_ = std::make_unique<api::HttpServer>(executor(), *clock, *log, configuration_.settings.socket,
-                                                answer);
+    server_ = std::make_unique<api::HttpServer>(executor(), *clock, *log,
+                                                configuration_.settings.socket, answer);
 }
 
 void House::run(awaitable<void> work) {
     std::exception_ptr failure;
-    asio::co_spawn(io, live(std::move(work)), [&failure](std::exception_ptr error) { failure = error; });
+    asio::co_spawn(io, live(std::move(work)),
+                   [&failure](std::exception_ptr error) { failure = error; });
     io.run();
     if (failure) std::rethrow_exception(failure);
 }
@@ -133,7 +134,8 @@ std::vector<std::string> load_balancer_troubles(const Settings& settings) {
 }
 
 Requester sender_of(const signalfd_siginfo& signal) {
-    return {.uid = signal.ssi_uid, .pid = static_cast<std::int32_t>(signal.ssi_pid), .via = "signal"};
+    return {
+        .uid = signal.ssi_uid, .pid = static_cast<std::int32_t>(signal.ssi_pid), .via = "signal"};
 }
 
 }  // namespace lastcall

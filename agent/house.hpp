@@ -19,7 +19,8 @@ namespace lastcall {
 
 /// Everything that an agent consists of, chosen and wired: what `run` and `serve` have in common.
 ///
-/// One thread, one io_context. Built after the command was started (run) or before any task (serve).
+/// One thread, one io_context. Built after the command was started (run) or before any task
+/// (serve).
 class House {
  public:
     /// `journal` makes the journal; what it throws is the caller's to judge.

@@ -12,9 +12,12 @@ int main(int argc, char** argv) try {
     const auto options = lastcall::parse_options(argc, argv);
     if (options.exit_code) return *options.exit_code;
     switch (options.command) {
-        case lastcall::Options::Command::run: return lastcall::run(options, inherited);
-        case lastcall::Options::Command::serve: return lastcall::serve(options, inherited);
-        case lastcall::Options::Command::version: fmt::print("agent {}\n", LASTCALL_VERSION);
+        case lastcall::Options::Command::run:
+            return lastcall::run(options, inherited);
+        case lastcall::Options::Command::serve:
+            return lastcall::serve(options, inherited);
+        case lastcall::Options::Command::version:
+            fmt::print("agent {}\n", LASTCALL_VERSION);
     }
     return 0;
 } catch (const std::exception& error) {

@@ -11,7 +11,8 @@ namespace lastcall {
 namespace {
 
 constexpr const char* about =
-    "Lastcall stops a container's processes in the right order: it deregisters the task from its load\n"
+    "Lastcall stops a container's processes in the right order: it deregisters the task from its "
+    "load\n"
     "balancers, waits until its connections are closed, sends the stop signal, waits, and kills.";
 
 constexpr const char* examples = R"(
@@ -29,7 +30,8 @@ Every setting is an environment variable and a flag; the flag wins.
 
 void add_settings(CLI::App& command, Options& options) {
     for (const auto& setting : setting_infos()) {
-        const auto help = fmt::format("{} [{}; default: {}]", setting.help, setting.name, setting.fallback);
+        const auto help =
+            fmt::format("{} [{}; default: {}]", setting.help, setting.name, setting.fallback);
         const auto keep = [&options, flag = setting.flag](const std::vector<std::string>& values) {
             std::string joined;
             for (const auto& value : values) joined += (joined.empty() ? "" : " ") + value;
@@ -59,9 +61,9 @@ Options parse_options(int argc, char** argv) {
     const std::string_view wanted = argc > 1 ? argv[1] : "";
 
     auto* run = app.add_subcommand("run", "wrap one command: PID 1 of a container, or anywhere");
-    run->usage("Usage: agent run [flags] -- COMMAND [ARGUMENT…]");
     run->footer(
-        "\nSIGTERM or SIGINT to the agent starts the stop. Exit code: the command's; 128+N if signal N\n"
+        "\nSIGTERM or SIGINT to the agent starts the stop. Exit code: the command's; 128+N if "
+        "signal N\n"
         "ended it; 127 not found, 126 not executable, 125 the agent's own failure.");
     if (wanted == "run") {
         add_settings(*run, options);

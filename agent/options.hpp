@@ -12,7 +12,8 @@ struct Options {
     std::vector<std::string> arguments;        ///< run: the command to wrap
     std::map<std::string, std::string> flags;  ///< those of the settings, by name without dashes
     bool print_config = false;
-    std::optional<int> exit_code;  ///< nothing to do but to exit: help was asked for, or it is wrong
+    std::optional<int>
+        exit_code;  ///< nothing to do but to exit: help was asked for, or it is wrong
 };
 
 /// Prints help to stdout, and what is wrong to stderr (exit code 125).

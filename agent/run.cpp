@@ -26,8 +26,8 @@ bool is_foreground_terminal() {
 int code_of_failed_start(const std::error_code& code) {
     if (code == std::errc::no_such_file_or_directory) return not_found;
     if (code == std::errc::not_a_directory) return not_found;
-    const bool short_of_something = code == std::errc::resource_unavailable_try_again ||
-                                    code == std::errc::not_enough_memory;
+    const bool short_of_something =
+        code == std::errc::resource_unavailable_try_again || code == std::errc::not_enough_memory;
     return short_of_something ? own_failure : not_executable;
 }
 
@@ -39,7 +39,8 @@ int exit_code(const StopRecord& record) {
 }
 
 /// While a task runs nothing is fatal: without a journal on disk the record lives in memory.
-std::unique_ptr<Journal> journal(const Settings& settings, asio::any_io_executor executor, Log& log) {
+std::unique_ptr<Journal> journal(const Settings& settings, asio::any_io_executor executor,
+                                 Log& log) {
     if (settings.data_dir.empty()) return memory_journal();
     try {
         return sqlite_journal(executor, settings.data_dir, log);
@@ -51,9 +52,11 @@ std::unique_ptr<Journal> journal(const Settings& settings, asio::any_io_executor
 
 class Wrapper {
  public:
-    Wrapper(House& house, const Settings& settings) : house_(house), settings_(settings), stops_(settings.stop.stop_signal) {}
+    Wrapper(House& house, const Settings& settings)
+        : house_(house), settings_(settings), stops_(settings.stop.stop_signal) {}
 
-    awaitable<void> work(TaskDefinition definition, std::string id, std::unique_ptr<Process> process) {
+    awaitable<void> work(TaskDefinition definition, std::string id,
+                         std::unique_ptr<Process> process) {
         process_ = process.get();
         Gate signals(house_.executor());
         signals.spawn(house_.handle_signals([this](const auto& signal) { heard(signal); }), {});
@@ -119,8 +122,10 @@ int run(const Options& options, const Inheritance& inherited) {
         return 0;
     }
     auto troubles = configuration.errors;
-    for (auto& trouble : load_balancer_troubles(configuration.settings)) troubles.push_back(trouble);
-    if (options.arguments.empty()) troubles.push_back("no command: agent run [flags] -- COMMAND [ARGUMENT…]");
+    for (auto& trouble : load_balancer_troubles(configuration.settings))
+        troubles.push_back(trouble);
+    if (options.arguments.empty())
+        troubles.push_back("no command: agent run [flags] -- COMMAND [ARGUMENT…]");
     for (const auto& trouble : troubles) complain(trouble);
     if (!troubles.empty()) return own_failure;
 
@@ -130,7 +135,8 @@ int run(const Options& options, const Inheritance& inherited) {
                             .environment = task_environment({"AGENT_SOCKET", "AGENT_TASK"}),
                             .foreground = is_foreground_terminal(),
                             .inherited = inherited};
-    auto definition = wrapped_task(configuration.settings, launching.command, launching.environment);
+    auto definition =
+        wrapped_task(configuration.settings, launching.command, launching.environment);
     launching.environment.push_back("LASTCALL_TASK=" + id);
     Launched launched;
     try {

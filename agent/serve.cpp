@@ -27,22 +27,25 @@ class DirectoryLock {
         std::error_code failure;
         std::filesystem::create_directories(directory + "/logs", failure);
         if (failure) {
-            throw std::runtime_error(
-                fmt::format("cannot make the data directory '{}': {}", directory, failure.message()));
+            throw std::runtime_error(fmt::format("cannot make the data directory '{}': {}",
+                                                 directory, failure.message()));
         }
         const std::string path = directory + "/lock";
         descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (descriptor_ == -1) {
-            throw std::system_error(errno, std::generic_category(), fmt::format("cannot open '{}'", path));
+            throw std::system_error(errno, std::generic_category(),
+                                    fmt::format("cannot open '{}'", path));
         }
         if (::flock(descriptor_, LOCK_EX | LOCK_NB) == -1) {
-            throw std::runtime_error(fmt::format(
-                "cannot use the data directory '{}': another agent{} has it; stop that one, or name "
-                "another directory with ECS_DATADIR",
-                directory, owner()));
+            throw std::runtime_error(
+                fmt::format("cannot use the data directory '{}': another agent{} has it; stop that "
+                            "one, or name "
+                            "another directory with ECS_DATADIR",
+                            directory, owner()));
         }
         const std::string pid = fmt::format("{}\n", ::getpid());
-        if (::ftruncate(descriptor_, 0) == -1 || ::write(descriptor_, pid.data(), pid.size()) == -1) {
+        if (::ftruncate(descriptor_, 0) == -1 ||
+            ::write(descriptor_, pid.data(), pid.size()) == -1) {
             return;  // only a courtesy to whoever comes next
         }
     }
@@ -55,7 +58,8 @@ class DirectoryLock {
         char text[24] = "";
         const auto length = ::pread(descriptor_, text, sizeof text - 1, 0);
         if (length <= 1) return "";
-        return fmt::format(" (pid {})", std::string_view(text, static_cast<std::size_t>(length - 1)));
+        return fmt::format(" (pid {})",
+                           std::string_view(text, static_cast<std::size_t>(length - 1)));
     }
     int descriptor_ = -1;
 };
@@ -123,7 +127,8 @@ int serve(const Options& options, const Inheritance& inherited_by_us) {
         return 0;
     }
     auto troubles = configuration.errors;
-    for (auto& trouble : load_balancer_troubles(configuration.settings)) troubles.push_back(trouble);
+    for (auto& trouble : load_balancer_troubles(configuration.settings))
+        troubles.push_back(trouble);
     for (const auto& trouble : troubles) fmt::print(stderr, "agent: {}\n", trouble);
     if (!troubles.empty()) return 125;
 
@@ -133,12 +138,15 @@ int serve(const Options& options, const Inheritance& inherited_by_us) {
     const DirectoryLock lock(directory);
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
     raise_open_files(inherited);
-    House house(configuration, role, inherited, [&directory](asio::any_io_executor executor, Log& log) {
-        return sqlite_journal(std::move(executor), directory, log);
-    });
+    House house(configuration, role, inherited,
+                [&directory](asio::any_io_executor executor, Log& log) {
+                    return sqlite_journal(std::move(executor), directory, log);
+                });
     house.open_socket();
     house.log->say(Level::info, "Agent serves",
-                   {{"socket", configuration.settings.socket}, {"dataDir", directory}, {"version", LASTCALL_VERSION}});
+                   {{"socket", configuration.settings.socket},
+                    {"dataDir", directory},
+                    {"version", LASTCALL_VERSION}});
     Daemon daemon(house);
     house.run(daemon.work());
     house.log->say(Level::info, "Agent ends");

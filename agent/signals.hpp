@@ -23,8 +23,8 @@ class Signals {
 /// DESIGN rule 5: what a signal to the agent asks for.
 ///
 /// SIGTERM and the configured stop signal start a stop; a repetition joins it and changes nothing,
-/// since orchestrators repeat themselves. SIGINT is a person's: a second one ends the drain, a third
-/// kills; two within a second count as one.
+/// since orchestrators repeat themselves. SIGINT is a person's: a second one ends the drain, a
+/// third kills; two within a second count as one.
 class StopSignals {
  public:
     explicit StopSignals(std::optional<int> stop_signal) : stop_signal_(stop_signal) {}
