@@ -150,9 +150,10 @@ class HttpServer::Impl {
                 incoming->refusal = problem(408, "the request wasn't complete in time");
             }
             incoming->request.peer = peer;
+            const bool refused = incoming->refusal.has_value();
             keep_alive = co_await reply(socket, std::move(*incoming));
+            if (refused) co_await linger(socket);
         }
-        co_await linger(socket);
     }
 
     /// Waits for the next request's first bytes; false if none will come.

@@ -54,6 +54,7 @@ struct RequestReader::State {
     std::size_t body_limit;
     beast::flat_buffer buffer{};
     std::optional<Parser> parser{};
+    bool began = false;  ///< the parser has taken the request line
     bool continued = false;
 
     Incoming refused(const error_code& error) const {
@@ -76,10 +77,11 @@ struct RequestReader::State {
         while (buffer.size() > 0 && !parser->is_done()) {
             const auto data = buffer.data();
             const std::string_view text(static_cast<const char*>(data.data()), data.size());
-            if (!parser->is_header_done() && !may_be_http(text)) return http::error::bad_version;
+            if (!began && !may_be_http(text)) return http::error::bad_version;
             error_code error;
             const std::size_t used = parser->put(data, error);
             buffer.consume(used);
+            began = began || used > 0;
             if (error == http::error::need_more) return {};
             if (error) return error;
             if (used == 0) return {};
@@ -106,7 +108,7 @@ std::optional<Incoming> RequestReader::next() {
         state.parser->header_limit(static_cast<std::uint32_t>(state.header_limit));
         state.parser->body_limit(state.body_limit);
         state.parser->eager(true);
-        state.continued = false;
+        state.began = state.continued = false;
     }
     const error_code error = state.feed();
     if (error) return state.refused(error);
