@@ -54,29 +54,29 @@ const Command& command(const std::string& name) {
                             suggestion(name, known)));
 }
 
-/// Options before the command's name, as in `agentctl --socket PATH ps`, belong behind it.
-void name_first(std::vector<std::string>& words) {
+/// Takes the command's name out of `words`; "" if there is none. Options before it, as in
+/// `agentctl --socket PATH ps`, stay and so belong behind it.
+std::string take_name(std::vector<std::string>& words) {
     std::size_t at = 0;
     while (at < words.size() && words[at].starts_with("--")) {
+        if (words[at] == "--help" || words[at] == "--version") break;
         const bool takes_next = words[at] == "--socket" || words[at] == "--output";
         at += takes_next ? 2 : 1;
     }
-    if (at >= words.size()) return;
-    std::rotate(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(at),
-                words.begin() + static_cast<std::ptrdiff_t>(at) + 1);
+    if (at >= words.size()) return "";
+    std::string name = std::move(words[at]);
+    words.erase(words.begin() + static_cast<std::ptrdiff_t>(at));
+    return name;
 }
 
 int act(std::vector<std::string> words, Terminal& terminal) {
-    name_first(words);
-    if (words.empty()) throw Usage("a command is missing; see 'agentctl --help'");
-    std::string name = words.front();
-    words.erase(words.begin());
-    if (name == "-h" || name == "--help") throw Help(overview());
+    std::string name = take_name(words);
+    if (name.empty()) throw Usage("a command is missing; see 'agentctl --help'");
     if (name == "help") {
-        if (words.empty()) throw Help(overview());
-        name = words.front();
+        name = take_name(words);
         words = {"--help"};
     }
+    if (name == "-h" || name == "--help" || name.empty()) throw Help(overview());
     if (name == "--version") name = "version";
     const Command& found = command(name);
     Session session(name, std::move(words), terminal);

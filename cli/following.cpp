@@ -53,10 +53,13 @@ class Following {
     Following(Session& session, Verb verb, const StopFlags& flags)
         : session_(session), verb_(verb), flags_(flags), io_(1), look_again_(io_), interrupt_(io_) {
         const std::int64_t now = wall_clock();
-        for (const std::string& each : flags.tasks) stories_.emplace_back(each, now);
+        std::size_t widest = 0;
+        for (const std::string& each : flags.tasks) {
+            stories_.emplace_back(each, now);
+            widest = std::max(widest, each.size());
+        }
         for (StopStory& each : stories_) {
-            name_width_ = std::max(name_width_, each.task().size());
-            each.name_width(stories_.size() > 1 ? name_width_ : 0);
+            each.name_width(stories_.size() > 1 ? widest : 0);
         }
     }
 
@@ -192,7 +195,6 @@ class Following {
     Verb verb_;
     const StopFlags& flags_;
     std::vector<StopStory> stories_;
-    std::size_t name_width_ = 0;
     std::exception_ptr failure_;
     bool left_ = false;
     asio::io_context io_;

@@ -15,23 +15,24 @@ namespace {
 std::string wait(const Canvas& canvas, const api::Progress& progress, std::size_t used) {
     const std::size_t room = canvas.width > used ? canvas.width - used : canvas.width == 0 ? 0 : 1;
     std::string line;
-    const auto put_before = [&](std::string piece) {
+    const auto put_before = [&](std::string piece, std::size_t least) {
         if (piece.empty()) return;
         const std::string joint = line.empty() ? "" : ", ";
         const std::size_t taken = columns(line) + joint.size();
-        if (room > 0 && room < taken + std::min<std::size_t>(columns(piece), 12)) return;
+        if (room > 0 && room < taken + std::min(columns(piece), least)) return;
         if (room > 0) piece = cut(canvas, piece, room - taken);
         line = piece + joint + line;
     };
     const std::string what = printable(canvas, progress.waitingFor);
     if (progress.next && progress.nextInMs) {
-        put_before(printable(canvas, *progress.next) + " within " + countdown(*progress.nextInMs));
+        put_before(printable(canvas, *progress.next) + " within " + countdown(*progress.nextInMs),
+                   0);
     }
     if (progress.connections && what.find("connection") == std::string::npos) {
         const std::int64_t left = *progress.connections;
-        put_before(fmt::format("{} connection{} left", left, left == 1 ? "" : "s"));
+        put_before(fmt::format("{} connection{} left", left, left == 1 ? "" : "s"), room);
     }
-    put_before(what);
+    put_before(what, 12);
     return cut(canvas, line, room);
 }
 
@@ -125,7 +126,7 @@ std::string history(const Canvas& canvas, const std::vector<api::Stop>& stops) {
     for (const api::Stop& stop : stops) {
         double drained = 0;
         for (const api::Phase& each : stop.phases) {
-            if (each.phase == "DRAIN") drained += each.durationMs;
+            if (each.phase == "DRAIN") drained += length(stop, each);
         }
         const Ink its = ink(stop) == Ink::bold ? Ink::good : ink(stop);
         std::vector<std::string> codes;

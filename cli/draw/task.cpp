@@ -83,8 +83,7 @@ void add_stop(std::vector<Fact>& facts, const Canvas& canvas, const api::Task& t
         facts.emplace_back("asked by", requester(canvas, progress.stop.requestedBy));
         if (!progress.waitingFor.empty()) facts.emplace_back("waiting for", progress.waitingFor);
         if (progress.next && progress.nextInMs) {
-            facts.emplace_back(
-                "next", *progress.next + " in " + countdown(*progress.nextInMs) + " at the latest");
+            facts.emplace_back("next", *progress.next + " within " + countdown(*progress.nextInMs));
         }
     }
     for (const api::Survivor& each : task.survivors) {

@@ -47,8 +47,8 @@ std::string no_agent(const std::string& socket) {
 
 TEST_CASE("client: a call carries its body and returns the answer's JSON") {
     FakeAgent agent([](const FakeAgent::Request&) { return http(200, R"({"a": [1, 2.5]})"); });
-    const json::value answer =
-        call(agent.socket(), "POST", "/v1/tasks/web/stop?wait=false", json::object{{"drain", false}});
+    const json::value answer = call(agent.socket(), "POST", "/v1/tasks/web/stop?wait=false",
+                                    json::object{{"drain", false}});
     CHECK(answer == json::value{{"a", {1, 2.5}}});
     CHECK(agent.requests() == std::vector<FakeAgent::Request>{
                                   {"POST /v1/tasks/web/stop?wait=false", R"({"drain":false})"}});
@@ -60,10 +60,12 @@ TEST_CASE("client: an answer without content is null") {
 }
 
 TEST_CASE("client: no agent at the socket is told with what to do") {
-    CHECK(no_agent("/nowhere/agent.sock") ==
-          "cannot reach an agent at '/nowhere/agent.sock': No such file or directory; start one with "
-          "`agent serve`, or name its socket with --socket or AGENT_SOCKET");
-    CHECK(no_agent("/dev/null").starts_with("cannot reach an agent at '/dev/null': Connection refused"));
+    CHECK(
+        no_agent("/nowhere/agent.sock") ==
+        "cannot reach an agent at '/nowhere/agent.sock': No such file or directory; start one with "
+        "`agent serve`, or name its socket with --socket or AGENT_SOCKET");
+    CHECK(no_agent("/dev/null")
+              .starts_with("cannot reach an agent at '/dev/null': Connection refused"));
     CHECK(no_agent("/" + std::string(300, 'x')).find("File name too long") != std::string::npos);
     CHECK(no_agent("").starts_with("cannot reach an agent at ''"));
 }
@@ -75,25 +77,30 @@ TEST_CASE("client: what answers without speaking HTTP is named") {
 
 TEST_CASE("client: a connection that closes or breaks off is told apart") {
     CHECK(failure("") == "lost the agent at 'SOCK': it closed the connection before it answered");
-    CHECK(failure("HTTP/1.1 200 OK\r\nContent-") == "lost the agent at 'SOCK': its answer broke off");
+    CHECK(failure("HTTP/1.1 200 OK\r\nContent-") ==
+          "lost the agent at 'SOCK': its answer broke off");
 }
 
 TEST_CASE("client: half a body is no answer") {
     FakeAgent agent([](const FakeAgent::Request& request) {
         // No second answer: the first promised more than it brought, then the connection closes.
-        return request.line == "GET /v1/half" ? "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{\"a\":" : "";
+        return request.line == "GET /v1/half"
+                   ? "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{\"a\":"
+                   : "";
     });
     CHECK_THROWS_WITH(call(agent.socket(), "GET", "/v1/half"),
                       ("lost the agent at '" + agent.socket() + "': its answer broke off").c_str());
 }
 
 TEST_CASE("client: an answer that is no JSON is refused") {
-    CHECK(failure(http(200, "<html>")).starts_with("cannot understand the agent's answer: cannot read"));
+    CHECK(failure(http(200, "<html>"))
+              .starts_with("cannot understand the agent's answer: cannot read"));
 }
 
 TEST_CASE("client: a problem's detail is the message, its status and members are kept") {
     FakeAgent agent([](const FakeAgent::Request&) {
-        return http(409, R"({"title": "Conflict", "detail": "'web' is taken", "stop": {"task": "web"}})");
+        return http(
+            409, R"({"title": "Conflict", "detail": "'web' is taken", "stop": {"task": "web"}})");
     });
     try {
         call(agent.socket(), "POST", "/v1/tasks", json::object{});
@@ -119,8 +126,9 @@ TEST_CASE("client: an agent that is silent is not waited for without end") {
         over.wait();
         return std::string();
     });
-    CHECK_THROWS_WITH(call(agent.socket(), "GET", "/v1/tasks", std::nullopt, 20ms),
-                      ("the agent at '" + agent.socket() + "' has not answered within 20 ms").c_str());
+    CHECK_THROWS_WITH(
+        call(agent.socket(), "GET", "/v1/tasks", std::nullopt, 20ms),
+        ("the agent at '" + agent.socket() + "' has not answered within 20 ms").c_str());
     over.set();
 }
 

@@ -23,6 +23,31 @@ constexpr Canvas narrow = {.width = 72, .colour = false, .utf8 = true};
 
 const std::string haproxy = "haproxy:///run/admin.sock?server=web/web1";
 
+api::Phase phase(std::string name, std::string started_at, double milliseconds, std::string outcome,
+                 api::json::object detail) {
+    api::Phase it;
+    it.phase = std::move(name);
+    it.startedAt = std::move(started_at);
+    it.durationMs = milliseconds;
+    it.outcome = std::move(outcome);
+    it.detail = std::move(detail);
+    return it;
+}
+
+api::ContainerEnd exited(std::string name, std::int64_t code) {
+    api::ContainerEnd end;
+    end.name = std::move(name);
+    end.exitCode = code;
+    return end;
+}
+
+api::ContainerEnd killed(std::string name) {
+    api::ContainerEnd end;
+    end.name = std::move(name);
+    end.signal = end.killedBy = "SIGKILL";
+    return end;
+}
+
 api::Stop drained() {
     api::Stop stop;
     stop.id = "1";
@@ -36,27 +61,18 @@ api::Stop drained() {
     stop.outcome = "graceful";
     stop.deregistrationDelayMs = 300'000;
     stop.savedMs = 298'400;
-    stop.containers = {{.name = "web1", .exitCode = 0}};
-    stop.phases = {{.phase = "DEREGISTER",
-                    .startedAt = "2026-01-31T12:00:00.000200Z",
-                    .durationMs = 0.8,
-                    .outcome = "completed",
-                    .detail = {{"loadBalancer", haproxy}, {"attempts", 1}}},
-                   {.phase = "DRAIN",
-                    .startedAt = "2026-01-31T12:00:00.001000Z",
-                    .durationMs = 1600,
-                    .outcome = "completed",
-                    .detail = {{"connectionsAtStart", 12},
-                               {"connectionsPeak", 14},
-                               {"connectionsAtEnd", 0},
-                               {"arrivedAfterDeregistration", 1},
-                               {"inFlightAtLoadBalancer", 0}}},
-                   {.phase = "SIGTERM",
-                    .container = "web1",
-                    .startedAt = "2026-01-31T12:00:01.601000Z",
-                    .durationMs = 399,
-                    .outcome = "completed",
-                    .detail = {{"signal", "SIGTERM"}, {"stopTimeoutMs", 30000}, {"exitCode", 0}}}};
+    stop.containers = {exited("web1", 0)};
+    stop.phases = {phase("DEREGISTER", "2026-01-31T12:00:00.000200Z", 0.8, "completed",
+                         {{"loadBalancer", haproxy}, {"attempts", 1}}),
+                   phase("DRAIN", "2026-01-31T12:00:00.001000Z", 1600, "completed",
+                         {{"connectionsAtStart", 12},
+                          {"connectionsPeak", 14},
+                          {"connectionsAtEnd", 0},
+                          {"arrivedAfterDeregistration", 1},
+                          {"inFlightAtLoadBalancer", 0}}),
+                   phase("SIGTERM", "2026-01-31T12:00:01.601000Z", 399, "completed",
+                         {{"signal", "SIGTERM"}, {"stopTimeoutMs", 30000}, {"exitCode", 0}})};
+    stop.phases[2].container = "web1";
     return stop;
 }
 
@@ -72,9 +88,18 @@ api::Stop draining() {
     return stop;
 }
 
-std::string facts(const char* phase, const char* outcome, api::json::object detail) {
-    const api::Phase it{.phase = phase, .startedAt = "", .outcome = outcome, .detail = std::move(detail)};
-    return phase_line(file, drained(), it);
+api::Progress waiting(std::string what) {
+    api::Progress progress;
+    progress.stop = draining();
+    progress.connections = 3;
+    progress.waitingFor = std::move(what);
+    progress.next = "SIGTERM";
+    progress.nextInMs = 298'500;
+    return progress;
+}
+
+std::string facts(const char* name, const char* outcome, api::json::object detail) {
+    return phase_line(file, drained(), phase(name, "", 0, outcome, std::move(detail)));
 }
 
 }  // namespace
@@ -111,8 +136,9 @@ TEST_CASE("draw: moments are read strictly, and shown without their fraction") {
     CHECK(moment("1970-01-01T00:00:00Z") == 0);
     CHECK(moment("1970-01-02T00:00:01.5Z") == 86'401'500'000);
     CHECK(moment("2026-01-31T12:00:00.000001Z") == 1'769'860'800'000'001);
-    for (const char* wrong : {"", "2026-01-31", "2026-01-31T12:00:00", "2026-02-30T12:00:00Z",
-                              "2026-01-31 12:00:00Z", "2026-01-31T12:00:00+00:00", "-026-01-31T12:00:00Z"}) {
+    for (const char* wrong :
+         {"", "2026-01-31", "2026-01-31T12:00:00", "2026-02-30T12:00:00Z", "2026-01-31 12:00:00Z",
+          "2026-01-31T12:00:00+00:00", "-026-01-31T12:00:00Z"}) {
         CAPTURE(wrong);
         CHECK(!moment(wrong));
     }
@@ -125,7 +151,9 @@ TEST_CASE("draw: moments are read strictly, and shown without their fraction") {
 
 TEST_CASE("draw: foreign text can't touch the terminal") {
     CHECK(printable(file, "a\x1b[2Jb\nc\x7f") == "a?[2Jb?c?");
-    CHECK(printable(file, "\xC2\x9B" "31m") == "?31m");
+    CHECK(printable(file,
+                    "\xC2\x9B"
+                    "31m") == "?31m");
     CHECK(printable(file, "naïve \xFF\xE2\x86") == "naïve ???");
     CHECK(printable(ascii, "naïve →") == "na?ve ?");
 }
@@ -148,8 +176,9 @@ TEST_CASE("draw: without colour nothing is painted") {
 
 TEST_CASE("draw: a table is as wide as its cells, and as its canvas at most") {
     const std::vector<Column> titles = {{"NAME"}, {"SIZE", true}, {"WHERE"}};
-    const std::vector<std::vector<Cell>> rows = {{"web", "12", "a long way from here"},
-                                                 {"naïve", "", "b"}};
+    using Row = std::vector<Cell>;
+    const std::vector<Row> rows = {Row{Cell("web"), Cell("12"), Cell("a long way from here")},
+                                   Row{Cell("naïve"), Cell(""), Cell("b")}};
     CHECK(table(file, titles, rows) ==
           "NAME   SIZE  WHERE\n"
           "web      12  a long way from here\n"
@@ -162,28 +191,38 @@ TEST_CASE("draw: a table is as wide as its cells, and as its canvas at most") {
 
 TEST_CASE("draw: JSON is indented, in order, with plain numbers") {
     const api::json::value value = {{"b", 1834.2}, {"a", {1, api::json::object()}}, {"c", nullptr}};
-    CHECK(pretty(value) == "{\n  \"b\": 1834.2,\n  \"a\": [\n    1,\n    {}\n  ],\n  \"c\": null\n}\n");
+    CHECK(pretty(value) ==
+          "{\n  \"b\": 1834.2,\n  \"a\": [\n    1,\n    {}\n  ],\n  \"c\": null\n}\n");
 }
 
 TEST_CASE("draw: a phase tells what matters and keeps quiet about the rest") {
     const api::Stop stop = drained();
     CHECK(phase_line(file, stop, stop.phases[0]) == "  ✓ DEREGISTER      0.8 ms  " + haproxy);
     CHECK(phase_line(file, stop, stop.phases[1]) ==
-          "  ✓ DRAIN            1.6 s  12 → 0 connections, 14 at the peak, 1 arrived after deregistration");
+          "  ✓ DRAIN            1.6 s  12 → 0 connections, 14 at the peak, 1 arrived after "
+          "deregistration");
     CHECK(phase_line(file, stop, stop.phases[2]) == "  ✓ SIGTERM         399 ms  exit code 0");
     CHECK(phase_line(ascii, stop, stop.phases[1]) ==
-          "  + DRAIN            1.6 s  12 -> 0 connections, 14 at the peak, 1 arrived after deregistration");
+          "  + DRAIN            1.6 s  12 -> 0 connections, 14 at the peak, 1 arrived after "
+          "deregistration");
 }
 
 TEST_CASE("draw: a phase that didn't complete says how, why and who") {
-    CHECK(facts("DRAIN", "timed_out",
-                {{"limit", "deregistration delay"}, {"connectionsAtStart", 3}, {"connectionsAtEnd", 1}}) ==
-          "  ! DRAIN             0 ms  timed out: deregistration delay of 5 min, 3 → 1 connections");
-    CHECK(facts("DRAIN", "interrupted",
-                {{"limit", "no drain wanted"}, {"requestedBy", "uid 0, pid 9, via api"}}) ==
-          "  » DRAIN             0 ms  interrupted: no drain wanted, asked by uid 0, pid 9, via api");
+    CHECK(
+        facts("DRAIN", "timed_out",
+              {{"limit", "deregistration delay"},
+               {"connectionsAtStart", 3},
+               {"connectionsAtEnd", 1}}) ==
+        "  ! DRAIN             0 ms  timed out: deregistration delay of 5 min, 3 → 1 connections");
+    CHECK(
+        facts("DRAIN", "interrupted",
+              {{"limit", "no drain wanted"}, {"requestedBy", "uid 0, pid 9, via api"}}) ==
+        "  » DRAIN             0 ms  interrupted: no drain wanted, asked by uid 0, pid 9, via api");
     CHECK(facts("SIGTERM", "timed_out",
-                {{"signal", "SIGQUIT"}, {"stopTimeoutMs", 2000}, {"limit", "stop timeout"}, {"left", 1}}) ==
+                {{"signal", "SIGQUIT"},
+                 {"stopTimeoutMs", 2000},
+                 {"limit", "stop timeout"},
+                 {"left", 1}}) ==
           "  ! SIGTERM           0 ms  timed out: stop timeout of 2 s, SIGQUIT, 1 process left");
     CHECK(facts("DEREGISTER", "failed",
                 {{"loadBalancer", "haproxy:x"}, {"attempts", 4}, {"error", "No such server."}}) ==
@@ -193,18 +232,22 @@ TEST_CASE("draw: a phase that didn't complete says how, why and who") {
 
 TEST_CASE("draw: a fact that this program doesn't know is told by its key") {
     CHECK(facts("DRAIN", "completed",
-                {{"idleWouldHaveSavedMs", 4500.0}, {"newThing", 7}, {"isOdd", true}, {"isEven", false},
-                 {"where", "here"}, {"none", nullptr}}) ==
-          "  ✓ DRAIN             0 ms  idle would have saved 4.5 s, new thing: 7, is odd, where here");
+                {{"idleWouldHaveSavedMs", 4500.0},
+                 {"newThing", 7},
+                 {"isOdd", true},
+                 {"isEven", false},
+                 {"where", "here"},
+                 {"none", nullptr}}) ==
+          "  ✓ DRAIN             0 ms  idle would have saved 4.5 s, new thing: 7, is odd, where "
+          "here");
 }
 
 TEST_CASE("draw: of several containers the phases name theirs, and SIGKILL says whom it ended") {
     api::Stop stop = drained();
-    stop.containers = {{.name = "app", .exitCode = 0},
-                       {.name = "db", .signal = "SIGKILL", .killedBy = "SIGKILL"}};
+    stop.containers = {exited("app", 0), killed("db")};
     stop.outcome = "killed";
-    stop.phases = {{.phase = "SIGKILL", .container = "db", .startedAt = "", .durationMs = 2,
-                    .outcome = "completed", .detail = {{"survivors", 0}}}};
+    stop.phases = {phase("SIGKILL", "", 2, "completed", {{"survivors", 0}})};
+    stop.phases[0].container = "db";
     CHECK(phase_line(file, stop, stop.phases[0]) == "  ✓ SIGKILL db        2 ms  ended by SIGKILL");
     CHECK(ending(file, stop) == "web1 stopped in 2 s, SIGKILL was needed, db: ended by SIGKILL\n");
 }
@@ -212,7 +255,8 @@ TEST_CASE("draw: of several containers the phases name theirs, and SIGKILL says 
 TEST_CASE("draw: the ending says how it went and what the drain saved") {
     api::Stop stop = drained();
     CHECK(ending(file, stop) ==
-          "web1 stopped in 2 s, gracefully, exit code 0; 4 min 58 s of the deregistration delay saved\n");
+          "web1 stopped in 2 s, gracefully, exit code 0; 4 min 58 s of the deregistration delay "
+          "saved\n");
     stop.phases.erase(stop.phases.begin(), stop.phases.begin() + 2);
     stop.outcome = "exited";
     CHECK(ending(file, stop) == "web1 stopped in 2 s, gone before it was signalled, exit code 0\n");
@@ -229,9 +273,7 @@ TEST_CASE("draw: an unkillable task is not called stopped, and its survivors are
 }
 
 TEST_CASE("draw: a stop that goes on shows what it waits for, what is left, and until when") {
-    api::Progress progress{.stop = draining(), .connections = 3,
-                           .waitingFor = "2 in flight at " + haproxy, .next = "SIGTERM",
-                           .nextInMs = 298'500};
+    api::Progress progress = waiting("2 in flight at " + haproxy);
     CHECK(waiting_lines(file, progress) ==
           std::vector<std::string>{"  ● DRAIN            1.5 s  2 in flight at " + haproxy +
                                    ", 3 connections left, SIGTERM within 4 min 59 s"});
@@ -243,9 +285,7 @@ TEST_CASE("draw: a stop that goes on shows what it waits for, what is left, and 
 }
 
 TEST_CASE("draw: on a narrow terminal the countdown stays, and no line is too long") {
-    const api::Progress progress{.stop = draining(), .connections = 3,
-                                 .waitingFor = "2 in flight at " + haproxy, .next = "SIGTERM",
-                                 .nextInMs = 298'500};
+    const api::Progress progress = waiting("2 in flight at " + haproxy);
     for (std::size_t width = 10; width < 120; ++width) {
         CAPTURE(width);
         const Canvas canvas = {.width = width, .utf8 = true};
@@ -255,7 +295,7 @@ TEST_CASE("draw: on a narrow terminal the countdown stays, and no line is too lo
         if (width >= 55) CHECK(columns(waiting_lines(canvas, progress).front()) <= width);
     }
     CHECK(waiting_lines(narrow, progress).front() ==
-          "  ● DRAIN            1.5 s  3 connections left, SIGTERM within 4 min …");
+          "  ● DRAIN            1.5 s  2 in flight at h…, SIGTERM within 4 min 59 s");
 }
 
 TEST_CASE("draw: a timeline has one scale, facts under each bar, and what was saved") {
@@ -310,16 +350,19 @@ TEST_CASE("draw: a drain that used the whole delay saved nothing") {
 }
 
 TEST_CASE("draw: history is a row a stop") {
-    api::Stop killed = drained();
-    killed.task = "db";
-    killed.phases.clear();
-    killed.outcome = "killed";
-    killed.containers = {{.name = "a", .exitCode = 1}, {.name = "b", .signal = "SIGKILL"}};
-    CHECK(history(file, {drained(), killed, draining()}) ==
+    api::Stop forced = drained();
+    forced.task = "db";
+    forced.phases.clear();
+    forced.outcome = "killed";
+    forced.containers = {exited("a", 1), killed("b")};
+    CHECK(history(file, {drained(), forced, draining()}) ==
           "TASK  REQUESTED                OUTCOME   DURATION  DRAIN  EXIT       REASON\n"
-          "web1  2026-01-31 12:00:00 UTC  graceful       2 s  1.6 s  0          Task stopped by user\n"
-          "db    2026-01-31 12:00:00 UTC  killed         2 s      -  1,SIGKILL  Task stopped by user\n"
-          "web1  2026-01-31 12:00:00 UTC  going on     1.5 s  1.5 s  0          Task stopped by user\n");
+          "web1  2026-01-31 12:00:00 UTC  graceful       2 s  1.6 s  0          Task stopped by "
+          "user\n"
+          "db    2026-01-31 12:00:00 UTC  killed         2 s      -  1,SIGKILL  Task stopped by "
+          "user\n"
+          "web1  2026-01-31 12:00:00 UTC  going on     1.5 s  1.5 s  0          Task stopped by "
+          "user\n");
 }
 
 TEST_CASE("draw: ps shows how long a task has been up, or how and when it ended") {
@@ -327,7 +370,8 @@ TEST_CASE("draw: ps shows how long a task has been up, or how and when it ended"
     web.name = "web1";
     web.lastStatus = web.desiredStatus = "RUNNING";
     web.startedAt = "1970-01-01T00:00:10Z";
-    web.containers = {{.name = "web1", .pid = 4711}};
+    web.containers.resize(1);
+    web.containers[0].pid = 4711;
     web.loadBalancers = {haproxy};
     web.ports = {8081, 8082};
     web.connections = 4;
@@ -335,12 +379,16 @@ TEST_CASE("draw: ps shows how long a task has been up, or how and when it ended"
     old.name = "old";
     old.lastStatus = old.desiredStatus = "STOPPED";
     old.stoppedAt = "1970-01-01T00:01:10Z";
-    old.containers = {{.name = "old", .signal = "SIGKILL"}};
+    old.containers[0].pid.reset();
+    old.containers[0].signal = "SIGKILL";
     old.loadBalancers.clear();
-    CHECK(task_table(file, {web, old}, 130'000'000) ==
-          "NAME  STATUS   PID   UPTIME                     PORTS      CONNECTIONS  LOAD BALANCERS\n"
-          "web1  RUNNING  4711  2 min                      8081,8082            4  " + haproxy + "\n"
-          "old   STOPPED  -     ended by SIGKILL, 1 min ago  8081,8082            -  -\n");
+    CHECK(
+        task_table(file, {web, old}, 130'000'000) ==
+        "NAME  STATUS   PID   UPTIME                       PORTS      CONNECTIONS  LOAD BALANCERS\n"
+        "web1  RUNNING  4711  2 min                        8081,8082            4  " +
+            haproxy +
+            "\n"
+            "old   STOPPED  -     ended by SIGKILL, 1 min ago  8081,8082            -  -\n");
 }
 
 TEST_CASE("draw: inspect lists facts, a line each") {
@@ -353,8 +401,12 @@ TEST_CASE("draw: inspect lists facts, a line each") {
     task.stopCode = "UserInitiated";
     task.deregistrationDelayMs = 300'000;
     task.loadBalancers = {haproxy};
-    task.stopping = {.stop = draining(), .waitingFor = "2 in flight", .next = "SIGTERM", .nextInMs = 10'000};
-    task.containers = {{.name = "web1", .pid = 7, .command = {"sleep", "9"}, .logFile = "/l"}};
+    task.stopping = waiting("2 in flight");
+    task.containers.resize(1);
+    task.containers[0].name = "web1";
+    task.containers[0].pid = 7;
+    task.containers[0].command = {"sleep", "9"};
+    task.containers[0].logFile = "/l";
     CHECK(task_facts(file, task, 20'000'000) ==
           "name                  web1\n"
           "id                    ab\n"
@@ -363,12 +415,14 @@ TEST_CASE("draw: inspect lists facts, a line each") {
           "stop code             UserInitiated\n"
           "asked by              uid 0, pid 4711, via api\n"
           "waiting for           2 in flight\n"
-          "next                  SIGTERM within 10 s\n"
-          "load balancer         " + haproxy + "\n"
-          "deregistration delay  5 min\n"
-          "stop timeout          half of what the stop deadline leaves\n"
-          "container             web1\n"
-          "  command             sleep 9\n"
-          "  pid                 7\n"
-          "  log                 /l\n");
+          "next                  SIGTERM within 4 min 59 s\n"
+          "load balancer         " +
+              haproxy +
+              "\n"
+              "deregistration delay  5 min\n"
+              "stop timeout          half of what the stop deadline leaves\n"
+              "container             web1\n"
+              "  command             sleep 9\n"
+              "  pid                 7\n"
+              "  log                 /l\n");
 }

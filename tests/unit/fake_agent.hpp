@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <mutex>
@@ -162,16 +163,18 @@ inline std::string problem(int status, const std::string& detail) {
                             std::to_string(status) + R"(,"detail":")" + detail + "\"}");
 }
 
-/// agentctl, run with its words in one string per word; what it printed and how it exited.
+/// agentctl, run with these words against that socket: what it printed and how it exited.
 struct Agentctl {
     Page out, err;
     int exit = -1;
 
     Agentctl& operator()(const std::string& socket, std::vector<std::string> words,
                          bool live = false) {
-        words.insert(words.begin(), {"--socket", socket});
-        cli::Terminal terminal(out.file(), err.file(), {.width = live ? 80u : 0u, .utf8 = true}, live);
+        ::setenv("AGENT_SOCKET", socket.c_str(), 1);
+        cli::Terminal terminal(out.file(), err.file(), {.width = live ? 80u : 0u, .utf8 = true},
+                               live);
         exit = cli::agentctl(std::move(words), terminal);
+        ::unsetenv("AGENT_SOCKET");
         return *this;
     }
 };
