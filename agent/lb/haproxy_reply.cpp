@@ -129,8 +129,6 @@ std::vector<std::string_view> split_replies(std::string_view reply, std::size_t 
     // The last answer is all the rest, whatever it quotes.
     const bool whole = rest == "\n" || (rest.size() > 2 && rest.substr(rest.size() - 2) == "\n\n");
     if (answers.size() + 1 < count || !whole) {
-        // A refusal by itself still says more than "cut short".
-        if (answers.empty() && rest.find("Permission denied") == 0) object(rest);
         reject(fmt::format("its answer is cut short after '{}'", shown(reply)));
     }
     rest.remove_suffix(rest.size() == 1 ? 1 : 2);

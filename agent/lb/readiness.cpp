@@ -101,12 +101,12 @@ void Listener::listen() {
                [self = shared_from_this()](std::exception_ptr error) { self->failed(error); });
 }
 
+/// Whoever is inside finds its socket closed, and leaves; the client doesn't wait for it.
 void Listener::close() {
     log = nullptr;
     error_code ignored;
     acceptor.close(ignored);
     for (auto* stream : open) stream->close();
-    gate.cancel();
 }
 
 void Listener::failed(std::exception_ptr failure) {
