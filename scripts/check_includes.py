@@ -16,8 +16,8 @@ ALLOWED = {
     "agent/config/": ["agent/config/", "agent/level.hpp", "supervisor/"],
     "agent/lb/": ["agent/lb/", "agent/config/duration.hpp", "agent/config/typing_error.hpp"]
     + [f"supervisor/{name}.hpp" for name in ("load_balancer", "clock", "await", "process", "task", "log")],
-    "agent/journal/": ["agent/journal/", "agent/config/", "agent/log.hpp", "supervisor/"],
-    "agent/api/": ["agent/api/", "agent/config/", "agent/log.hpp", "supervisor/"],
+    "agent/journal/": ["agent/journal/", "agent/config/", "agent/log.hpp", "agent/utc.hpp", "supervisor/"],
+    "agent/api/": ["agent/api/", "agent/config/", "agent/log.hpp", "agent/utc.hpp", "supervisor/"],
     "agent/api/types": ["agent/api/types.hpp", "agent/api/fields.hpp"],
     # Knows nothing of tasks, so that the API is tested as a function from request to response.
     "agent/api/http_server": [f"agent/api/{name}.hpp" for name in ("http_server", "listener", "message", "wire")]
@@ -84,6 +84,8 @@ def troubles(path, text):
     allowed = ALLOWED[max((p for p in ALLOWED if path.startswith(p)), key=len)]
     header = path.endswith(".hpp")
     for name in ours:
+        if path.startswith("tests/") and "/" not in name:
+            continue
         if not (ROOT / name).exists():
             yield f'includes "{name}", which is no path from the root'
         if not any(name.startswith(prefix) for prefix in allowed):
