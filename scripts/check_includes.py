@@ -16,8 +16,8 @@ ALLOWED = {
     "agent/config/": ["agent/config/", "agent/level.hpp", "supervisor/"],
     "agent/lb/": ["agent/lb/", "agent/config/duration.hpp", "agent/config/typing_error.hpp"]
     + [f"supervisor/{name}.hpp" for name in ("load_balancer", "clock", "await", "process", "task", "log")],
-    "agent/journal/": ["agent/journal/", "agent/config/", "agent/log.hpp", "supervisor/"],
-    "agent/api/": ["agent/api/", "agent/config/", "agent/log.hpp", "supervisor/"],
+    "agent/journal/": ["agent/journal/", "agent/config/", "agent/log.hpp", "agent/utc.hpp", "supervisor/"],
+    "agent/api/": ["agent/api/", "agent/config/", "agent/log.hpp", "agent/utc.hpp", "supervisor/"],
     "agent/api/types": ["agent/api/types.hpp", "agent/api/fields.hpp"],
     # Knows nothing of tasks, so that the API is tested as a function from request to response.
     "agent/api/http_server": [f"agent/api/{name}.hpp" for name in ("http_server", "listener", "message", "wire")]
@@ -52,12 +52,13 @@ NEVER = {
     "cli/": re.compile(r"sqlite3\.h"),
 }
 
-# Words that may not occur, by folder; the exceptions are the places where they belong.
+# Words that may not occur, by folder; the exceptions are the places where they belong. log.cpp and
+# store.cpp stamp lines and file names for people to read, without a loop around them.
 TIME = r"(steady|system|high_resolution)_clock::now|\bclock_gettime\b|\bgettimeofday\b|\btime\(nullptr\)"
 WORDS = [
-    (re.compile(TIME), ("supervisor/", "agent/"), {"supervisor/clock.cpp", "agent/log.cpp"},
+    (re.compile(TIME), ("supervisor/", "agent/"), {"supervisor/clock.cpp", "agent/log.cpp", "agent/journal/store.cpp"},
      "asks what time it is: only supervisor/clock.cpp does, others are given a Clock"),
-    (re.compile(r"\bgetenv\b|\benviron\b"), ("supervisor/",), {"supervisor/launcher.cpp"},
+    (re.compile(r"\bgetenv\b|\bchar\s*\*\*\s*environ\b|::environ\b"), ("supervisor/",), set(),
      "reads the environment: only agent/ does"),
     (re.compile(r"asio::detached\b"), ("supervisor/", "agent/", "cli/"), set(),
      "detaches a coroutine: every one is awaited or inside a Gate"),
@@ -71,11 +72,11 @@ COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 
 
 def storey(name):
-    stem = pathlib.PurePath(name).stem
-    for level, names in enumerate(STOREYS):
-        if stem in names:
-            return level
-    return 4
+    """What implements an interface lives among the parts, like every file that isn't named."""
+    file = pathlib.PurePath(name)
+    parts = STOREYS.index({"(parts)"})
+    level = next((i for i, names in enumerate(STOREYS) if file.stem in names), parts)
+    return parts if file.suffix == ".cpp" and level == parts - 1 else level
 
 
 def troubles(path, text):
@@ -84,6 +85,8 @@ def troubles(path, text):
     allowed = ALLOWED[max((p for p in ALLOWED if path.startswith(p)), key=len)]
     header = path.endswith(".hpp")
     for name in ours:
+        if path.startswith("tests/") and "/" not in name:
+            continue
         if not (ROOT / name).exists():
             yield f'includes "{name}", which is no path from the root'
         if not any(name.startswith(prefix) for prefix in allowed):
