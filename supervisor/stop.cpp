@@ -159,11 +159,11 @@ awaitable<bool> Stop::leave_on_signal(std::size_t index) {
         exits_[index] = co_await process.exit();
         co_return true;
     }
-    const auto timeout = limits_.stop_timeout(own_timeout);
-    const auto deadline = std::min(after(scene_.clock.now(), timeout), limits_.kill.at());
+    const auto now = scene_.clock.now();
+    const auto deadline = std::min(after(now, limits_.stop_timeout(own_timeout)), limits_.kill.at());
     Detail detail;
     detail.set("signal", signal_name(stop_signal_));
-    detail.set("stopTimeoutMs", whole_milliseconds(deadline - scene_.clock.now()));
+    detail.set("stopTimeoutMs", whole_milliseconds(deadline - now));
     const auto phase = co_await recorder_.begin(Phase::sigterm, name, std::move(detail));
     endings_[index]->signalled = scene_.clock.now();
     signal(process, stop_signal_, scene_.task.definition.stop.signal_scope);

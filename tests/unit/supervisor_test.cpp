@@ -1,0 +1,230 @@
+#include "supervisor/supervisor.hpp"
+
+#include <doctest/doctest.h>
+
+#include "tests/unit/stopping.hpp"
+
+using namespace lastcall;
+
+namespace {
+
+/// A supervisor in virtual time; every task is behind one fake load balancer.
+struct House {
+    Sim sim;
+    FakeJournal journal{sim};
+    FakeLog log;
+    FakeLauncher launcher{sim};
+    std::shared_ptr<FakeLoadBalancer> load_balancer = std::make_shared<FakeLoadBalancer>(sim);
+    bool behind_load_balancer = false;
+    bool registers = true;
+    Clock::duration listens_from{};
+    int ids = 0;
+    std::vector<FakeEvidence*> evidence;
+    Supervisor supervisor{surroundings()};
+
+    Surroundings surroundings() {
+        return {.executor = sim.executor(),
+                .clock = sim.clock,
+                .journal = journal,
+                .log = log,
+                .launcher = launcher,
+                .memberships =
+                    [this](const TaskDefinition&) {
+                        std::vector<Membership> all;
+                        if (!behind_load_balancer) return all;
+                        all.push_back({.url = "fake:web",
+                                       .load_balancer = load_balancer,
+                                       .target = "web/web1",
+                                       .knows = true,
+                                       .registers = registers,
+                                       .settle = 0s});
+                        return all;
+                    },
+                .evidence =
+                    [this](const TaskDefinition&, std::vector<Process*>) {
+                        auto seen = std::make_unique<FakeEvidence>(sim);
+                        seen->listens_from = listens_from;
+                        evidence.push_back(seen.get());
+                        return seen;
+                    },
+                .new_id = [this] { return std::to_string(++ids); },
+                .cleanup_wait = 3h};
+    }
+
+    House() {
+        launcher.prepare = [](FakeProcess& process) { process.exits_on[SIGTERM] = 1s; };
+    }
+    static TaskDefinition task(std::string name) {
+        return {.name = std::move(name), .containers = {{.name = "main", .command = {"server"}}}};
+    }
+    TaskView start(std::string name) { return sim.run(supervisor.start(task(std::move(name)))); }
+    StopRecord stop(const std::string& name, StopRequest request = {}) {
+        supervisor.request_stop(name, request);
+        return sim.run(supervisor.stopped(name));
+    }
+    void pass(Clock::duration time) {
+        auto nap = [](Clock& clock, Clock::time_point until) -> awaitable<void> {
+            co_await clock.sleep_until(until);
+        };
+        sim.run(nap(sim.clock, sim.clock.now() + time));
+    }
+    TaskStatus status(const std::string& name) { return supervisor.view(name).state.last_status; }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(House, "a task is RUNNING when its command was executed, STOPPED when its tree is gone") {
+    const TaskView view = start("web");
+    CHECK(view.state.last_status == TaskStatus::running);
+    CHECK(view.state.containers[0].pid == 4711);
+    const auto record = stop("web");
+    CHECK(story(record) == Story{"SIGTERM 0-1 completed", "graceful 1"});
+    CHECK(status("web") == TaskStatus::stopped);
+    CHECK(supervisor.view("web").state.containers[0].exit == ExitStatus{});
+    REQUIRE(journal.tasks.size() == 2);
+    CHECK(journal.tasks[0].last_status == TaskStatus::running);
+    CHECK(journal.tasks[1].last_status == TaskStatus::stopped);
+}
+
+TEST_CASE_FIXTURE(House, "a name is taken until its task is STOPPED, then it is free again") {
+    start("web");
+    CHECK_THROWS_WITH_AS(start("web"), "cannot start 'web': a task of that name is RUNNING", Conflict);
+    stop("web");
+    CHECK(start("web").state.last_status == TaskStatus::running);
+    CHECK(supervisor.views().size() == 1);
+    CHECK_THROWS_AS(start("../etc"), BadRequest);
+    CHECK_THROWS_AS(start(""), BadRequest);
+}
+
+TEST_CASE_FIXTURE(House, "a command that can't be executed leaves a STOPPED task that says why") {
+    launcher.fails = true;
+    CHECK_THROWS_AS(start("web"), std::system_error);
+    const auto view = supervisor.view("web");
+    CHECK(view.state.last_status == TaskStatus::stopped);
+    CHECK(view.state.stop_code == StopCode::task_failed_to_start);
+    CHECK(view.state.containers[0].reason.starts_with("CannotStartContainerError: cannot start 'main'"));
+    launcher.fails = false;
+    CHECK(start("web").state.last_status == TaskStatus::running);
+}
+
+TEST_CASE_FIXTURE(House, "it is registered when it listens, and not a moment before") {
+    behind_load_balancer = true;
+    listens_from = 7s;
+    start("web");
+    pass(20s);
+    REQUIRE(load_balancer->registered.size() == 1);
+    CHECK(load_balancer->registered[0] >= 7s);
+    CHECK(load_balancer->registered[0] < 7s + 300ms);
+}
+
+TEST_CASE_FIXTURE(House, "the port that the load balancer names is learnt before anybody waits for it") {
+    behind_load_balancer = true;
+    load_balancer->port = 8081;
+    start("web");
+    pass(1s);
+    CHECK(evidence[0]->named_ports == std::vector<std::uint16_t>{8081});
+}
+
+TEST_CASE_FIXTURE(House, "register=0: learnt of, never registered, deregistered all the same") {
+    behind_load_balancer = true;
+    registers = false;
+    start("web");
+    pass(1s);
+    CHECK(load_balancer->registered.empty());
+    stop("web");
+    CHECK(load_balancer->deregistered.size() == 1);
+}
+
+TEST_CASE_FIXTURE(House, "a load balancer that is silent at the start keeps nobody from stopping") {
+    behind_load_balancer = true;
+    load_balancer->silent = true;
+    start("web");
+    pass(3s);
+    load_balancer->silent = false;
+    load_balancer->unused_after = 2s;
+    CHECK(story(stop("web")).back() == "graceful 3");
+}
+
+TEST_CASE_FIXTURE(House, "a task that exits by itself takes back its registration, and is recorded") {
+    behind_load_balancer = true;
+    start("web");
+    pass(1s);
+    launcher.launched[0]->exit_now({.code = 9});
+    const auto record = sim.run(supervisor.stopped("web"));
+    CHECK(record.stop_code == StopCode::essential_container_exited);
+    CHECK(record.stopped_reason == "Essential container in task exited");
+    CHECK(record.outcome == StopOutcome::exited);
+    CHECK(record.containers[0].exit->code == 9);
+    CHECK(load_balancer->deregistered.size() == 1);
+}
+
+TEST_CASE_FIXTURE(House, "one that never listened has nothing to take back") {
+    behind_load_balancer = true;
+    listens_from = 100s;
+    start("web");
+    launcher.launched[0]->exit_now({.code = 9});
+    sim.run(supervisor.stopped("web"));
+    CHECK(load_balancer->deregistered.empty());
+}
+
+TEST_CASE_FIXTURE(House, "a second request joins the stop and gets the same record") {
+    launcher.prepare = [](FakeProcess&) {};
+    start("web");
+    supervisor.request_stop("web", {.reason = "first"});
+    sim.at(5s, [this] { supervisor.request_stop("web", {.reason = "second", .force = true}); });
+    const auto record = sim.run(supervisor.stopped("web"));
+    CHECK(record.stopped_reason == "first");
+    CHECK(story(record) == Story{"SIGTERM 0-5 interrupted", "SIGKILL 5-5 completed", "killed 5"});
+    CHECK(sim.run(supervisor.stopped("web")).id == record.id);
+    supervisor.request_stop("web", {});  // STOPPED: no effect
+    CHECK(status("web") == TaskStatus::stopped);
+}
+
+TEST_CASE_FIXTURE(House, "restart stops, then starts the same definition as a new task") {
+    const auto first = start("web").state.id;
+    const auto second = sim.run(supervisor.restart("web", {}));
+    CHECK(second.state.id != first);
+    CHECK(second.state.definition.containers[0].command == std::vector<std::string>{"server"});
+    CHECK(status("web") == TaskStatus::running);
+    CHECK(launcher.launched.size() == 2);
+}
+
+TEST_CASE_FIXTURE(House, "an unkillable task stays STOPPING, is named, and ends when it does") {
+    launcher.prepare = [](FakeProcess& process) { process.unkillable = true; };
+    start("web");
+    const auto record = stop("web");
+    CHECK(record.outcome == StopOutcome::unkillable);
+    CHECK(status("web") == TaskStatus::stopping);
+    CHECK(supervisor.view("web").survivors.size() == 1);
+    CHECK_THROWS_AS(sim.run(supervisor.restart("web", {})), std::runtime_error);
+    launcher.launched[0]->exit_now({.signal = SIGKILL});
+    pass(1s);
+    CHECK(status("web") == TaskStatus::stopped);
+}
+
+TEST_CASE_FIXTURE(House, "shutting down stops all side by side, and refuses new tasks") {
+    for (const char* name : {"a", "b", "c"}) start(name);
+    const auto records = sim.run(supervisor.shut_down({.reason = "The agent is shutting down"}));
+    CHECK(records.size() == 3);
+    for (const auto& record : records) CHECK(record.duration == 1s);
+    CHECK(sim.clock.now().time_since_epoch() == 1s);
+    CHECK_THROWS_AS(start("d"), Conflict);
+}
+
+TEST_CASE_FIXTURE(House, "a STOPPED task stays in ps for a while, or until it is forgotten") {
+    start("web");
+    CHECK_THROWS_AS(supervisor.forget("web"), Conflict);
+    stop("web");
+    pass(2h);
+    CHECK(supervisor.views().size() == 1);
+    pass(2h);
+    CHECK(supervisor.views().empty());
+    CHECK_THROWS_WITH_AS(supervisor.view("web"), "there is no task 'web'", NoSuchTask);
+}
+
+TEST_CASE_FIXTURE(House, "a journal that fails keeps no task from starting or stopping") {
+    journal.broken = true;
+    start("web");
+    CHECK(story(stop("web")).back() == "graceful 1");
+    CHECK(log.said("Task could not be recorded"));
+}
