@@ -59,6 +59,7 @@ constexpr Override overrides[] = {
 
 bool is_name_of_ours(std::string_view name) {
     if (name.starts_with("AGENT_")) return true;
+    if (!name.starts_with("ECS_")) return false;  // quick: this stands before the command's start
     const auto& infos = setting_infos();
     return std::any_of(infos.begin(), infos.end(),
                        [name](const SettingInfo& info) { return info.name == name; });

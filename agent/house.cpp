@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <sys/random.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
 
 #include "agent/definition.hpp"
@@ -64,6 +66,7 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
                .define = task_definer(configuration.settings, role),
                .mode = role.mode == Role::Mode::run ? "run" : "serve"},
       signals_(io.get_executor()),
+      serving_(io.get_executor()),
       background_(io.get_executor()) {
     for (const auto& warning : configuration.warnings) log->say(Level::warn, warning);
     for (const auto& note : configuration.notes) log->say(Level::debug, note);
@@ -88,18 +91,35 @@ void House::run(awaitable<void> work) {
 }
 
 awaitable<void> House::live(awaitable<void> work) {
-    const auto failed = [this](std::exception_ptr error) {
+    if (server_) serving_.spawn(server_->serve(), failed("Control socket failed"));
+    co_await std::move(work);
+    if (server_) {
+        serving_.cancel();
+        co_await serving_.close();
+    }
+    io.stop();
+}
+
+void House::alongside(awaitable<void> work) {
+    background_.spawn(std::move(work), failed("Part of the agent failed"));
+}
+
+Gate::Failed House::failed(std::string_view what) {
+    return [this, what](std::exception_ptr error) {
         try {
             std::rethrow_exception(error);
         } catch (...) {
-            log->say(Level::error, "Control socket failed", {{"error", failure_text()}});
+            log->say(Level::error, what, {{"error", failure_text()}});
         }
     };
-    if (server_) background_.spawn(server_->serve(), failed);
-    co_await std::move(work);
-    background_.cancel();
-    co_await background_.close();
-    io.stop();
+}
+
+void House::leave(int exit_code) {
+    server_.reset();
+    journal_.reset();
+    kept_.reset();
+    std::fflush(nullptr);
+    std::_Exit(exit_code);
 }
 
 awaitable<void> House::handle_signals(std::function<void(const signalfd_siginfo&)> handle) {

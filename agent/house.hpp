@@ -31,8 +31,13 @@ class House {
 
     /// Opens the control socket; throws what HttpServer throws.
     void open_socket();
-    /// Runs `work` and everything behind it, to the end of `work`; then closes the house.
+    /// Runs `work` and everything behind it, to the end of `work`; then the control socket closes.
     void run(awaitable<void> work);
+    /// Goes on until the process ends; a failure of it is logged.
+    void alongside(awaitable<void> work);
+    /// Ends the process: the socket is unlinked and the journal finished. Nothing else is torn
+    /// down: the kernel does that faster than we can.
+    [[noreturn]] void leave(int exit_code);
     /// Reaps, and passes every other signal on, for ever.
     awaitable<void> handle_signals(std::function<void(const signalfd_siginfo&)> handle);
 
@@ -45,6 +50,7 @@ class House {
 
  private:
     awaitable<void> live(awaitable<void> work);
+    Gate::Failed failed(std::string_view what);
 
     const Configuration& configuration_;
     std::unique_ptr<Journal> kept_, journal_;
@@ -54,7 +60,7 @@ class House {
     api::Context context_;
     std::unique_ptr<api::HttpServer> server_;
     Signals signals_;
-    Gate background_;
+    Gate serving_, background_;
 };
 
 /// 32 hex digits from getrandom(2).

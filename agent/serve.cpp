@@ -78,13 +78,10 @@ class Daemon {
     explicit Daemon(House& house) : house_(house), wanted_(house.executor()) {}
 
     awaitable<void> work() {
-        Gate signals(house_.executor());
-        signals.spawn(house_.handle_signals([this](const auto& signal) { heard(signal); }), {});
+        house_.alongside(house_.handle_signals([this](const auto& signal) { heard(signal); }));
         co_await wanted_.wait();
         auto closing = house_.supervisor().shut_down(first_);
         co_await std::move(closing);
-        signals.cancel();
-        co_await signals.close();
     }
 
  private:
@@ -150,7 +147,7 @@ int serve(const Options& options, const Inheritance& inherited_by_us) {
     Daemon daemon(house);
     house.run(daemon.work());
     house.log->say(Level::info, "Agent ends");
-    return 0;
+    house.leave(0);
 }
 
 }  // namespace lastcall

@@ -160,7 +160,8 @@ awaitable<bool> Stop::leave_on_signal(std::size_t index) {
         co_return true;
     }
     const auto now = scene_.clock.now();
-    const auto deadline = std::min(after(now, limits_.stop_timeout(own_timeout)), limits_.kill.at());
+    const auto deadline =
+        std::min(after(now, limits_.stop_timeout(own_timeout)), limits_.kill.at());
     Detail detail;
     detail.set("signal", signal_name(stop_signal_));
     detail.set("stopTimeoutMs", whole_milliseconds(deadline - now));

@@ -17,11 +17,7 @@ constexpr Clock::duration register_again = 1s;
 /// Everything about one task. Two own it: the table, and its life (a restart replaces it there).
 struct Task {
     Task(asio::any_io_executor executor, TaskState initial)
-        : state(std::move(initial)),
-          wanted(executor),
-          exited(executor),
-          ended(executor),
-          running(executor) {}
+        : state(std::move(initial)), over(executor), ended(executor), running(executor) {}
 
     TaskState state;
     std::vector<std::unique_ptr<Process>> processes;
@@ -29,8 +25,7 @@ struct Task {
     std::vector<Watch> watches;
     std::unique_ptr<Stop> stop;  ///< asked for, or going on
     StopRecord record;           ///< of the stop, when it has ended
-    Event wanted;                ///< somebody asked for a stop
-    Event exited;                ///< an essential container has ended by itself
+    Event over;                  ///< somebody asked for a stop, or it ended by itself
     Event ended;                 ///< the record is complete
     Gate running;                ///< what goes on until a stop begins
 };
@@ -138,7 +133,7 @@ awaitable<void> Supervisor::Impl::live(std::shared_ptr<Task> task) {
         if (!task->state.definition.containers[index].essential) continue;
         task->running.spawn(watch_exit(*task, *task->processes[index]), {});
     }
-    co_await unless(task->wanted.wait(), done(task->exited.wait()));
+    co_await task->over.wait();
     if (!task->stop) {
         prepare_stop(*task, {.code = StopCode::essential_container_exited,
                              .reason = "Essential container in task exited",
@@ -162,7 +157,7 @@ awaitable<void> Supervisor::Impl::live(std::shared_ptr<Task> task) {
 
 awaitable<void> Supervisor::Impl::watch_exit(Task& task, Process& process) {
     co_await process.exit();
-    task.exited.set();
+    task.over.set();
 }
 
 void Supervisor::Impl::prepare_stop(Task& task, const StopRequest& request) {
@@ -208,7 +203,7 @@ void Supervisor::Impl::request_stop(Task& task, const StopRequest& request) {
     if (task.ended.is_set()) return;
     if (task.stop) return task.stop->join(request);
     prepare_stop(task, request);
-    task.wanted.set();
+    task.over.set();
 }
 
 void Supervisor::Impl::note_exits(Task& task) {
