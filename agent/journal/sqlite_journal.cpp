@@ -31,8 +31,10 @@ struct Job {
     std::shared_ptr<Receipt> receipt;
 };
 
-/// Between two prunings: a thousand records are about fifty stops.
+/// Between two prunings: a thousand records are about a hundred stops.
 constexpr std::size_t records_between_prunings = 1000;
+/// Tidying up waits for the disk, so it is done when nobody has recorded anything for so long.
+constexpr auto rest = std::chrono::seconds(1);
 
 class SqliteJournal : public Journal {
  public:
@@ -104,10 +106,18 @@ class SqliteJournal : public Journal {
     // From here on: the writer's thread.
 
     void work_until_closed() {
-        prune();
+        tidy();
         std::unique_lock lock(mutex_);
+        const auto has_work = [this] { return closed_ || !queue_.empty(); };
         for (;;) {
-            wake_.wait(lock, [this] { return closed_ || !queue_.empty(); });
+            const bool untidy = written_ > 0;
+            if (untidy && !wake_.wait_for(lock, rest, has_work)) {
+                lock.unlock();
+                tidy();
+                lock.lock();
+                continue;
+            }
+            wake_.wait(lock, has_work);
             if (queue_.empty()) return;
             Jobs jobs = std::exchange(queue_, {});
             lock.unlock();
@@ -130,7 +140,7 @@ class SqliteJournal : public Journal {
             for (auto job = begin; job < end; ++job) do_alone(jobs[job]);
         }
         written_ += jobs.size();
-        if (written_ >= records_between_prunings) prune();
+        unpruned_ += jobs.size();
     }
 
     /// False, and nothing is written, if any of them fails: each then learns its own error.
@@ -167,10 +177,14 @@ class SqliteJournal : public Journal {
         asio::post(executor_, [receipt = std::move(job.receipt)] { receipt->done.set(); });
     }
 
-    void prune() {
+    void tidy() {
         written_ = 0;
         try {
-            store_->prune();
+            if (unpruned_ >= records_between_prunings) {
+                unpruned_ = 0;
+                store_->prune();
+            }
+            store_->checkpoint();
         } catch (const DatabaseError&) {
             // Nobody waits for it; whatever is wrong, the next record says so.
         }
@@ -178,7 +192,8 @@ class SqliteJournal : public Journal {
 
     asio::any_io_executor executor_;
     std::unique_ptr<Store> store_;
-    std::size_t written_ = 0;
+    std::size_t written_ = 0;                          ///< since the last checkpoint
+    std::size_t unpruned_ = records_between_prunings;  ///< since the last pruning
 
     std::mutex mutex_;  // guards what follows
     std::condition_variable wake_;

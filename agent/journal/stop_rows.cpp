@@ -15,6 +15,7 @@ namespace {
 
 namespace json = boost::json;
 
+// Whose stop it is and when it was requested never change.
 constexpr std::string_view put_stop = R"sql(
 insert into stops (id, task, task_id, stop_code, stopped_reason, requested_by_uid, requested_by_pid,
     requested_by_via, requested_at, requested_boot_ns, boot_id, stopped_at, duration_ns, outcome,
@@ -23,11 +24,10 @@ values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (id) do update set stop_code = excluded.stop_code,
     stopped_reason = excluded.stopped_reason, requested_by_uid = excluded.requested_by_uid,
     requested_by_pid = excluded.requested_by_pid, requested_by_via = excluded.requested_by_via,
-    requested_at = excluded.requested_at, requested_boot_ns = excluded.requested_boot_ns,
-    boot_id = excluded.boot_id, stopped_at = excluded.stopped_at,
-    duration_ns = excluded.duration_ns, outcome = excluded.outcome,
-    survivors = excluded.survivors, deregistration_delay_ns = excluded.deregistration_delay_ns,
-    saved_ns = excluded.saved_ns, containers = excluded.containers)sql";
+    stopped_at = excluded.stopped_at, duration_ns = excluded.duration_ns,
+    outcome = excluded.outcome, survivors = excluded.survivors,
+    deregistration_delay_ns = excluded.deregistration_delay_ns, saved_ns = excluded.saved_ns,
+    containers = excluded.containers)sql";
 
 constexpr std::string_view put_phase = R"sql(
 insert or replace into phases (stop_id, position, phase, container, started_at, started_boot_ns,

@@ -22,6 +22,8 @@ class Store {
     /// Forgets what is too old or too much: the newest 10,000 stops and tasks, of the last 90 days,
     /// remain, and every task that isn't STOPPED.
     void prune();
+    /// Moves what is in the write-ahead log to its place, durably.
+    void checkpoint();
 
  private:
     Database database_;
