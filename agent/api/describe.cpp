@@ -1,11 +1,10 @@
 #include "agent/api/describe.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "agent/config/secrets.hpp"
+#include "agent/utc.hpp"
 
 namespace lastcall::api {
 namespace {
@@ -19,8 +18,8 @@ std::optional<std::string> unless_empty(const std::string& text) {
     return text.empty() ? std::nullopt : std::optional(text);
 }
 
-std::optional<std::string> utc_text(const std::optional<Clock::utc_time>& at) {
-    return at ? std::optional(api::utc_text(*at)) : std::nullopt;
+std::optional<std::string> text_of(const std::optional<Clock::utc_time>& at) {
+    return at ? std::optional(utc_text(*at)) : std::nullopt;
 }
 
 template <class Word>
@@ -64,7 +63,7 @@ Phase describe(const PhaseRecord& record) {
     Phase shape;
     shape.phase = to_string(record.phase);
     shape.container = unless_empty(record.container);
-    shape.startedAt = api::utc_text(record.started_at);
+    shape.startedAt = utc_text(record.started_at);
     shape.durationMs = milliseconds(record.duration);
     shape.outcome = spelling(record.outcome);
     shape.detail = describe(record.detail);
@@ -106,17 +105,6 @@ Container describe(const ContainerDefinition& definition, const TaskState& task)
 
 }  // namespace
 
-std::string utc_text(Clock::utc_time at) {
-    using namespace std::chrono;
-    const auto micros = floor<microseconds>(at);
-    const auto day = floor<days>(micros);
-    const year_month_day date(day);
-    const hh_mm_ss time(micros - day);
-    return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", int(date.year()),
-                       unsigned(date.month()), unsigned(date.day()), time.hours().count(),
-                       time.minutes().count(), time.seconds().count(), time.subseconds().count());
-}
-
 double milliseconds(Clock::duration duration) {
     return to_microseconds(std::chrono::duration<double, std::milli>(duration).count());
 }
@@ -129,7 +117,7 @@ Stop describe(const StopRecord& record) {
     shape.stoppedReason = record.stopped_reason;
     shape.requestedBy = {record.requested_by.uid, record.requested_by.pid, record.requested_by.via};
     shape.requestedAt = utc_text(record.requested_at);
-    shape.stoppedAt = utc_text(record.stopped_at);
+    shape.stoppedAt = text_of(record.stopped_at);
     shape.durationMs = milliseconds(record.duration);
     shape.outcome = spelling(record.outcome);
     shape.survivors = static_cast<std::int64_t>(record.survivors.size());
@@ -162,9 +150,9 @@ Task describe(const TaskView& view) {
     shape.stopCode = spelling(state.stop_code);
     shape.stoppedReason = unless_empty(state.stopped_reason);
     shape.createdAt = utc_text(state.created_at);
-    shape.startedAt = utc_text(state.started_at);
-    shape.stoppingAt = utc_text(state.stopping_at);
-    shape.stoppedAt = utc_text(state.stopped_at);
+    shape.startedAt = text_of(state.started_at);
+    shape.stoppingAt = text_of(state.stopping_at);
+    shape.stoppedAt = text_of(state.stopped_at);
     for (const ContainerDefinition& each : definition.containers) {
         shape.containers.push_back(describe(each, state));
     }

@@ -1,6 +1,4 @@
 #pragma once
-#include <string>
-
 #include "agent/api/types.hpp"
 #include "agent/config/settings.hpp"
 #include "supervisor/supervisor.hpp"
@@ -8,8 +6,6 @@
 // From the supervisor's values to the API's shapes. Pure.
 namespace lastcall::api {
 
-/// "2026-01-31T12:00:00.000000Z"
-std::string utc_text(Clock::utc_time at);
 /// Milliseconds, to the microsecond.
 double milliseconds(Clock::duration duration);
 
