@@ -1,5 +1,5 @@
 #pragma once
-#include <sys/mman.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -38,31 +38,55 @@ class Latch {
     bool set_ = false;
 };
 
-/// What agentctl wrote, kept in memory.
+/// What agentctl writes, read as it comes.
 class Page {
  public:
-    Page() : file_(::memfd_create("page", MFD_CLOEXEC)) {}
-    ~Page() { ::close(file_); }
+    Page() {
+        if (::pipe2(ends_, O_CLOEXEC) != 0) throw std::runtime_error("cannot make a pipe");
+        reading_ = std::thread([this] { read(); });
+    }
+    ~Page() {
+        finish();
+        ::close(ends_[0]);
+    }
     Page(const Page&) = delete;
     Page& operator=(const Page&) = delete;
-    int file() const { return file_; }
+
+    int file() const { return ends_[1]; }
+    /// Nothing more will be written: from here on `text` is all of it.
+    void finish() {
+        if (!reading_.joinable()) return;
+        ::close(ends_[1]);
+        reading_.join();
+    }
     std::string text() const {
-        std::string all(static_cast<std::size_t>(::lseek(file_, 0, SEEK_END)), '\0');
-        const ssize_t read = ::pread(file_, all.data(), all.size(), 0);
-        all.resize(read > 0 ? static_cast<std::size_t>(read) : 0);
-        return all;
+        const std::lock_guard lock(mutex_);
+        return text_;
     }
     /// Whether `words` appear within five seconds.
-    bool shows(const std::string& words) const {
-        for (int i = 0; i < 5000; ++i) {
-            if (text().find(words) != std::string::npos) return true;
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        }
-        return false;
+    bool shows(const std::string& words) {
+        std::unique_lock lock(mutex_);
+        return grown_.wait_for(lock, std::chrono::seconds(5),
+                               [&] { return text_.find(words) != text_.npos; });
     }
 
  private:
-    int file_;
+    void read() {
+        char block[4096];
+        for (;;) {
+            const ssize_t count = ::read(ends_[0], block, sizeof block);
+            if (count <= 0) return;
+            const std::lock_guard lock(mutex_);
+            text_.append(block, static_cast<std::size_t>(count));
+            grown_.notify_all();
+        }
+    }
+
+    int ends_[2] = {-1, -1};
+    mutable std::mutex mutex_;
+    std::condition_variable grown_;
+    std::string text_;
+    std::thread reading_;
 };
 
 /// A unix socket that answers each request with what `answer` returns: raw bytes, HTTP or not. An
@@ -163,7 +187,8 @@ inline std::string problem(int status, const std::string& detail) {
                             std::to_string(status) + R"(,"detail":")" + detail + "\"}");
 }
 
-/// agentctl, run with these words against that socket: what it printed and how it exited.
+/// agentctl, run with these words against that socket: what it printed and how it
+/// exited. For one use.
 struct Agentctl {
     Page out, err;
     int exit = -1;
@@ -175,6 +200,8 @@ struct Agentctl {
                                live);
         exit = cli::agentctl(std::move(words), terminal);
         ::unsetenv("AGENT_SOCKET");
+        out.finish();
+        err.finish();
         return *this;
     }
 };
