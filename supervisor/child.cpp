@@ -53,6 +53,7 @@ class Child final : public Process {
     awaitable<void> empty() override {
         co_await ended_.wait();
         while (!tree_.members().empty()) co_await reaper_.next();
+        reaper_.reap();  // the last one may be a zombie whose SIGCHLD is still to be read
     }
 
     std::vector<Survivor> survivors() override {

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -80,6 +81,17 @@ std::vector<pid_t> children_of(pid_t pid) {
     return listed ? children_listed(pid) : children_found(pid);
 }
 
+/// In the middle of an execve a process has no environment for a moment: look again.
+std::string environment_of(pid_t pid) {
+    constexpr int looks = 50;
+    std::string environment;
+    for (int look = 0; look < looks && environment.empty(); ++look) {
+        if (look > 0) ::sched_yield();
+        environment = contents(fmt::format("/proc/{}/environ", pid));
+    }
+    return environment;
+}
+
 bool is_alive(pid_t pid) {
     const char state = stat_of(pid).state;
     return state != '?' && state != 'Z' && state != 'X';
@@ -111,7 +123,7 @@ bool ProcessTree::is_orphan_of_ours(pid_t pid) const {
     if (reaper_.is_ours(pid)) return false;  // another container's main process, or a helper
     if (sole_) return true;
     // Between two variables there is a zero byte, and the first one follows none.
-    const std::string environment = '\0' + contents(fmt::format("/proc/{}/environ", pid)) + '\0';
+    const std::string environment = '\0' + environment_of(pid) + '\0';
     return environment.find('\0' + ("LASTCALL_TASK=" + mark_) + '\0') != std::string::npos;
 }
 
