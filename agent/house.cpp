@@ -46,6 +46,17 @@ Surroundings surroundings(House& house, const Settings& settings, const Role& ro
             .cleanup_wait = settings.cleanup_wait};
 }
 
+/// DESIGN rule 6: as PID 1 with a load balancer somebody else's deadline is assumed, and said.
+void say_assumed_deadline(const Configuration& configuration, Log& log) {
+    const auto& deadline = configuration.settings.stop.stop_deadline;
+    for (const auto& row : configuration.rows) {
+        if (row.name != "AGENT_STOP_DEADLINE" || row.source != "default" || !deadline) continue;
+        log.say(Level::info,
+                "A stop deadline is assumed: AGENT_STOP_DEADLINE names the real one, or none",
+                {{"stopDeadline", row.value}});
+    }
+}
+
 }  // namespace
 
 House::House(const Configuration& configuration, const Role& role, const Inheritance& inherited,
@@ -70,6 +81,7 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
       background_(io.get_executor()) {
     for (const auto& warning : configuration.warnings) log->say(Level::warn, warning);
     for (const auto& note : configuration.notes) log->say(Level::debug, note);
+    say_assumed_deadline(configuration, *log);
 }
 
 House::~House() = default;
