@@ -40,7 +40,7 @@ class StopStory {
 
  private:
     std::string phases(const Canvas& canvas, const api::Stop& stop);
-    bool earlier(const std::string& moment) const;
+    bool earlier(const std::string& when) const;
 
     std::string task_;
     std::int64_t began_;
