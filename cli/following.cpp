@@ -92,7 +92,8 @@ class Following {
                 task_path(story.task(), verb + (flags_.detach ? "?wait=false" : ""));
             const json::value answer =
                 co_await client.call("POST", path, api::to_json(flags_.request));
-            if (flags_.detach) {
+            const bool goes_on = answer.is_object() && answer.get_object().contains("stop");
+            if (flags_.detach && goes_on) {  // a Progress, not a record: it wasn't stopped before
                 story.asked(answer);
             } else if (verb_ == Verb::stop) {
                 story.ended(answer, api::from_json<api::Stop>(answer));
@@ -204,7 +205,7 @@ class Following {
 
 }  // namespace
 
-void declare(Arguments& arguments, StopFlags& flags) {
+void declare(Arguments& arguments, Verb verb, StopFlags& flags) {
     arguments.words("TASK", flags.tasks, 0);
     arguments.flag("--all", flags.all, "all tasks that are not stopped");
     arguments.flag("--no-drain", flags.no_drain, "leave the load balancers, but don't wait");
@@ -216,7 +217,8 @@ void declare(Arguments& arguments, StopFlags& flags) {
     arguments.value("--signal", "SIGNAL", flags.request.signal,
                     "instead of the task's stop signal");
     arguments.value("--reason", "TEXT", flags.request.reason, "for the record");
-    arguments.flag("--detach", flags.detach, "ask for it, and don't wait for the end");
+    if (verb == Verb::stop)
+        arguments.flag("--detach", flags.detach, "ask for it, and don't wait for the end");
     arguments.flag("--fail-on-kill", flags.fail_on_kill, "exit 1 if SIGKILL was needed");
 }
 

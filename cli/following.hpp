@@ -16,9 +16,11 @@ struct StopFlags {
     bool fail_on_kill = false;  ///< exit 1 if SIGKILL was needed
     api::StopRequest request;
 };
-void declare(Arguments& arguments, StopFlags& flags);
 
 enum class Verb { stop, restart };
+
+/// Names the flags; --detach is `stop`'s alone: the agent has no restart that doesn't wait.
+void declare(Arguments& arguments, Verb verb, StopFlags& flags);
 
 /// Asks for the stops, side by side, and tells how they go until all have ended: on a terminal
 /// live, elsewhere one line a phase as it ends, as JSON the records at the end. One task is one

@@ -35,12 +35,10 @@ void StopStory::restarted(boost::json::value answer, api::StopList stops) {
 void StopStory::refused(const Refused& error) {
     const auto* problem = error.problem().if_object();
     const boost::json::value* record = problem ? problem->if_contains("stop") : nullptr;
-    if (record && record->is_object()) {
-        ended(*record, api::from_json<api::Stop>(*record));
-        exit_ = Exit::failed;
-        return;
-    }
-    failed(error.what());
+    if (record && record->is_object()) ended(*record, api::from_json<api::Stop>(*record));
+    exit_ = Exit::failed;
+    // An unkillable task's record tells the trouble itself.
+    if (!record_ || !record_->outcome) failed(error.what());
     if (error.status() == 404) exit_ = no_such_task;
 }
 
@@ -79,7 +77,8 @@ std::string StopStory::tell(const Canvas& canvas) {
     if (!over_) return progress_ ? phases(canvas, progress_->stop) : "";
     std::string text;
     const bool was_stopped = record_ && record_->stoppedAt && earlier(*record_->stoppedAt);
-    if (record_ && !was_stopped) text = phases(canvas, *record_) + ending(canvas, *record_);
+    if (record_ && !was_stopped) text = phases(canvas, *record_);
+    if (record_ && !was_stopped && record_->outcome) text += ending(canvas, *record_);
     if (was_stopped && !restarted_) {
         const std::string how = exits(canvas, record_->containers);
         text = fmt::format("{} was stopped already, {}{}{}\n", printable(canvas, task_),

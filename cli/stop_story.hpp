@@ -23,7 +23,7 @@ class StopStory {
     void asked(boost::json::value answer);
     void ended(boost::json::value answer, api::Stop record);
     void restarted(boost::json::value answer, api::StopList stops);
-    void refused(const Refused& error);  ///< an unkillable task's record is in it
+    void refused(const Refused& error);  ///< with the record of a stop that failed, if there is one
     void failed(std::string trouble);
 
     /// What can be told for good and wasn't yet: phases that have ended, then the ending. Lines.
@@ -40,7 +40,7 @@ class StopStory {
 
  private:
     std::string phases(const Canvas& canvas, const api::Stop& stop);
-    bool earlier(const std::string& moment) const;
+    bool earlier(const std::string& when) const;
 
     std::string task_;
     std::int64_t began_;

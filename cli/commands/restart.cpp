@@ -10,7 +10,7 @@ int restart(Session& session) {
         "  agentctl restart web\n"
         "  agentctl restart web api --drain-timeout 10s\n"
         "Ctrl-C leaves this program only: the restart goes on.\n");
-    declare(session.arguments, flags);
+    declare(session.arguments, Verb::restart, flags);
     session.parse();
     return follow(session, Verb::restart, std::move(flags));
 }

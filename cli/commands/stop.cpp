@@ -11,7 +11,7 @@ int stop(Session& session) {
         "  agentctl stop web --no-drain          # also while it drains: ends the wait\n"
         "  agentctl stop --all --reason 'kernel update' --detach\n"
         "Ctrl-C leaves this program only: the stop goes on.\n");
-    declare(session.arguments, flags);
+    declare(session.arguments, Verb::stop, flags);
     session.parse();
     return follow(session, Verb::stop, std::move(flags));
 }

@@ -26,7 +26,7 @@ std::string survivors(const Canvas& canvas, const api::Stop& stop);
 std::string ending(const Canvas& canvas, const api::Stop& stop);
 
 /// "uid 0, pid 4711, via api"
-std::string requester(const Canvas& canvas, const api::Requester& requester);
+std::string requester(const Canvas& canvas, const api::Requester& by);
 
 /// Records as a table, in their order.
 std::string history(const Canvas& canvas, const std::vector<api::Stop>& stops);

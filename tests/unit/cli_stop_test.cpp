@@ -6,6 +6,7 @@
 
 using namespace lastcall::cli;
 using namespace lastcall::testing;
+namespace api = lastcall::api;
 using Request = FakeAgent::Request;
 using Requests = std::vector<Request>;
 
@@ -135,13 +136,33 @@ TEST_CASE("agentctl: stop --output json prints the record, of several a list, an
 }
 
 TEST_CASE("agentctl: stop --detach asks and doesn't wait") {
-    FakeAgent agent([](const Request&) {
-        return http(202, lastcall::api::to_text(record("web", nullptr, {})));
-    });
-    Agentctl agentctl;
+    const json::object progress = {{"stop", record("web", nullptr, {})}, {"waitingFor", ""}};
+    FakeAgent agent([&](const Request&) { return http(202, api::to_text(progress)); });
+    Agentctl agentctl, machine;
     CHECK(agentctl(agent.socket(), {"stop", "web", "--detach"}).exit == done);
     CHECK(agent.requests() == Requests{{"POST /v1/tasks/web/stop?wait=false", "{}"}});
     CHECK(agentctl.out.text() == "web is being stopped\n");
+    machine(agent.socket(), {"stop", "web", "--detach", "--output", "json"});
+    CHECK(same(machine.out.text(), progress));
+
+    json::object over = quick("web");
+    over["requestedAt"] = over["stoppedAt"] = long_ago;
+    FakeAgent stopped([&](const Request&) { return ok(over); });
+    Agentctl late;
+    CHECK(late(stopped.socket(), {"stop", "web", "--detach"}).exit == done);
+    CHECK(late.out.text().starts_with("web was stopped already, "));
+}
+
+TEST_CASE("agentctl: a stop that itself failed is told with what it did, and why") {
+    const json::object stop = record("web", nullptr, {phase("DEREGISTER", "completed", 1)});
+    FakeAgent agent([&](const Request&) {
+        return http(500,
+                    api::to_text(json::object{{"detail", "cannot stop 'web': x"}, {"stop", stop}}));
+    });
+    Agentctl agentctl;
+    CHECK(agentctl(agent.socket(), {"stop", "web"}).exit == failed);
+    CHECK(agentctl.out.text() == "  ✓ DEREGISTER        1 ms\n");
+    CHECK(agentctl.err.text() == "agentctl: cannot stop 'web': x\n");
 }
 
 TEST_CASE("agentctl: SIGKILL is a success, but for those who say otherwise") {
