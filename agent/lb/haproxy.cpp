@@ -37,6 +37,14 @@ struct Place {
     }
 };
 
+/// HAProxy's own numbers for a backend and a server of it; they begin at 1.
+struct Numbers {
+    std::int64_t backend = 0;
+    std::int64_t server = 0;
+    bool known() const { return backend > 0; }
+    friend bool operator==(const Numbers&, const Numbers&) = default;
+};
+
 /// One look at a server.
 struct Look {
     ProcessInfo process;
@@ -135,7 +143,8 @@ class Haproxy final : public HaproxyLoadBalancer {
         if ((look.process.pid != place.pid || forgot) && !place.reloaded) {
             place.reloaded = true;
             log_.say(Level::warn,
-                     "HAProxy was reloaded: what its old process has in flight can't be seen",
+                     "HAProxy was reloaded or restarted: what an old process has in flight can't "
+                     "be seen",
                      {{"loadBalancer", name_}, {"target", target}});
         }
         if (forgot && !place.forgot) {
@@ -161,37 +170,47 @@ class Haproxy final : public HaproxyLoadBalancer {
         std::string line;
         for (const auto state : states)
             line += fmt::format("set server {} state {}; ", target, state);
-        const std::size_t count = states.size();
-        const std::string backend = target.substr(0, target.find('/'));
-        line += fmt::format("show info; show servers state {}", backend);
-        std::string failed = fmt::format("cannot {} {} at {}", doing, target, name_);
+        line += fmt::format("show info; show servers state {}", backend_of(target));
         const auto read = [&](const std::string& reply) {
-            const auto answers = split_replies(reply, count + 2);
+            const auto answers = split_replies(reply, states.size() + 2);
             Look look;
-            look.process = process_info(answers[count]);
-            look.server = state_in(answers[count + 1], target);
+            look.process = process_info(answers[states.size()]);
+            look.server = server_state(answers.back(), backend_of(target), server_of(target));
             const unsigned now = look.server.admin & out;
             if (wanted == 0 ? now == 0 : (now & wanted) != 0) return look;
-            for (std::size_t i = 0; i < count; ++i) expect_success(answers[i]);
+            for (std::size_t i = 0; i < states.size(); ++i) expect_success(answers[i]);
             throw HaproxyError(fmt::format("srv_admin_state is {}", look.server.admin), true);
         };
+        std::string failed = fmt::format("cannot {} {} at {}", doing, target, name_);
         co_return co_await ask(std::move(failed), std::move(line), read);
     }
 
+    /// One look, all of it from one process: the numbers that `show stat` is asked by are those of
+    /// the last look, and it is asked again if they were wrong (at first, and after a reload).
     awaitable<Look> look_at(std::string target) {
-        const std::string backend = target.substr(0, target.find('/'));
-        std::string line =
-            fmt::format("show info; show servers state {}; show stat {} 4 -1", backend, backend);
         std::string failed = fmt::format("cannot ask {} about {}", name_, target);
-        const auto read = [&](const std::string& reply) {
-            const auto answers = split_replies(reply, 3);
-            Look look;
-            look.process = process_info(answers[0]);
-            look.server = state_in(answers[1], target);
-            look.load = server_load(answers[2], backend, server_of(target));
-            return look;
-        };
-        co_return co_await ask(std::move(failed), std::move(line), read);
+        for (int tries = 0; tries < 3; ++tries) {
+            const Numbers numbers = numbers_[target];
+            std::string line = fmt::format("show info; show servers state {}", backend_of(target));
+            if (numbers.known()) {
+                line += fmt::format("; show stat {} 4 {}", numbers.backend, numbers.server);
+            }
+            const auto read = [&](const std::string& reply) {
+                const auto answers = split_replies(reply, numbers.known() ? 3 : 2);
+                Look look;
+                look.process = process_info(answers[0]);
+                look.server = server_state(answers[1], backend_of(target), server_of(target));
+                const Numbers now{look.server.backend_id, look.server.server_id};
+                numbers_[target] = now;
+                if (numbers == now) {
+                    look.load = server_load(answers[2], backend_of(target), server_of(target));
+                }
+                return look;
+            };
+            const Look look = co_await ask(failed, std::move(line), read);
+            if (numbers_[target] == numbers) co_return look;
+        }
+        throw LoadBalancerError(failed + ": its servers are renumbered all the time", true);
     }
 
     /// One line, its answer read by `read`; HAProxy's troubles become a load balancer's.
@@ -207,11 +226,11 @@ class Haproxy final : public HaproxyLoadBalancer {
         }
     }
 
+    static std::string_view backend_of(std::string_view target) {
+        return target.substr(0, target.find('/'));
+    }
     static std::string_view server_of(std::string_view target) {
         return target.substr(target.find('/') + 1);
-    }
-    static ServerState state_in(std::string_view answer, std::string_view target) {
-        return server_state(answer, target.substr(0, target.find('/')), server_of(target));
     }
 
     std::string name_;
@@ -219,6 +238,7 @@ class Haproxy final : public HaproxyLoadBalancer {
     Clock& clock_;
     Log& log_;
     std::map<std::string, Place> places_;
+    std::map<std::string, Numbers> numbers_;
 };
 
 }  // namespace

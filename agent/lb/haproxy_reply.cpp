@@ -155,6 +155,8 @@ ServerState server_state(std::string_view answer, std::string_view backend,
         ServerState state;
         state.operation = static_cast<unsigned>(columns.count(row, "srv_op_state"));
         state.admin = static_cast<unsigned>(columns.count(row, "srv_admin_state"));
+        state.backend_id = columns.count(row, "be_id");
+        state.server_id = columns.count(row, "srv_id");
         const std::string* port = columns.find(row, "srv_port");
         const auto known = port ? number(*port) : std::nullopt;
         if (known && *known > 0 && *known < 65536) state.port = static_cast<std::uint16_t>(*known);

@@ -27,6 +27,9 @@ struct ServerState {
     unsigned operation = 0;  ///< srv_op_state: 0 stopped, 1 starting, 2 running, 3 stopping
     unsigned admin = 0;      ///< srv_admin_state: the bits below
     std::optional<std::uint16_t> port;
+    /// What `show stat` must be asked by: by name it takes a frontend for the backend of that name.
+    std::int64_t backend_id = 0;
+    std::int64_t server_id = 0;
 };
 
 /// Bits of srv_admin_state (enum srv_admin in HAProxy's server-t.h) that a command set, and nobody

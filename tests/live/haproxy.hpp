@@ -102,6 +102,17 @@ class HaproxyProcess {
         });
     }
 
+    /// For the next start or reload.
+    void edit(const std::string& what, const std::string& with) const {
+        std::ifstream before(folder_ + "/haproxy.cfg");
+        std::ostringstream config;
+        config << before.rdbuf();
+        std::string text = config.str();
+        const auto at = text.find(what);
+        if (at == std::string::npos) throw std::logic_error("not in the configuration: " + what);
+        std::ofstream(folder_ + "/haproxy.cfg") << text.replace(at, what.size(), with);
+    }
+
     /// What it answers to one line; empty if it doesn't.
     std::string command(const std::string& line, const std::string& level = "admin",
                         timeval patience = {5, 0}) const {
@@ -130,9 +141,9 @@ class HaproxyProcess {
         }
         return "";
     }
-    /// A column of `show stat`, of a server of backend "web".
+    /// A column of `show stat`, of a server (of the first backend that has one of that name).
     std::string stat(const std::string& server, const std::string& column) const {
-        std::istringstream lines(command("show stat web 4 -1"));
+        std::istringstream lines(command("show stat -1 4 -1"));
         return cell(lines, ',', server, column, "svname");
     }
     /// A column of `show servers state web`.

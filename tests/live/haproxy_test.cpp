@@ -20,7 +20,7 @@ struct Options {
     std::string settle = "";
 };
 
-/// web1 (ours) and web2 behind one HAProxy.
+/// web1 (ours) and web2 behind one HAProxy; frontend and backend have the same name, as often.
 struct Site {
     explicit Site(const Options& options = {})
         : web1(world.io, "web1"),
@@ -31,7 +31,7 @@ struct Site {
 
     std::string config(const Options& options) {
         std::string text = fmt::format(
-            "frontend f\n  bind 127.0.0.1:{}\n{}  default_backend web\nbackend web\n{}"
+            "frontend web\n  bind 127.0.0.1:{}\n{}  default_backend web\nbackend web\n{}"
             "  server web1 127.0.0.1:{} cookie c1 {}\n",
             front, options.frontend, options.backend, web1.port(), options.server);
         if (options.second) {
@@ -211,9 +211,12 @@ TEST_CASE(
         co_await site.unused();
         CHECK(site.haproxy.admin_state("web1") == "1");
         CHECK(site.world.log.count("forgot") == 1);
-        CHECK(site.world.log.count("old process") == 1);
+        CHECK(site.world.log.count("an old process") == 1);
 
-        site.haproxy.reload();  // and once more when all was over
+        // And once more when all was over, with other numbers for backend and server.
+        site.haproxy.edit("\nbackend web\n", "\nbackend more\nbackend web\n");
+        site.haproxy.edit("  server web1", "  server web0 127.0.0.1:1\n  server web1");
+        site.haproxy.reload();
         report = co_await site.look();
         CHECK(report.state == TargetState::draining);
         co_await site.unused();

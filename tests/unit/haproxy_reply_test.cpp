@@ -73,13 +73,19 @@ TEST_CASE("a server's state is read by the names of the columns") {
     CHECK(state.operation == 0);
     CHECK(state.admin == 8);
     CHECK(state.port == 28001);
+    CHECK(state.backend_id == 3);
+    CHECK(state.server_id == 1);
+    CHECK(server_state(states, "be", "s2").server_id == 2);
     const std::string other =
-        "1\n# srv_port srv_admin_state srv_op_state srv_name be_name\n0 1 2 s1 be\n";
+        "1\n# srv_port srv_admin_state srv_op_state srv_name be_name be_id srv_id\n0 1 2 s1 be 4 "
+        "5\n";
     CHECK(server_state(other, "be", "s1").admin == 1);
     CHECK(server_state(other, "be", "s1").operation == 2);
     CHECK_FALSE(server_state(other, "be", "s1").port);
     CHECK_FALSE(
-        server_state("1\n# be_name srv_name srv_op_state srv_admin_state\nbe s1 2 0\n", "be", "s1")
+        server_state(
+            "1\n# be_name srv_name srv_op_state srv_admin_state be_id srv_id\nbe s1 2 0 1 1\n",
+            "be", "s1")
             .port);
 }
 
