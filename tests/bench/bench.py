@@ -88,8 +88,8 @@ def kill_lateness(world, batches):
         journals = {name: world.journal(name) for name in names}
         pidfds = {}
         for name in names:
-            agent.request("POST", "/v1/tasks", {
-                "name": name, "command": world.obedient(0, "--ignore-term", journal=journals[name])})
+            command = world.obedient(0, "--ignore-term", journal=journals[name])
+            agent.request("POST", "/v1/tasks", {"name": name, "command": [str(word) for word in command]})
             harness.wait_until(lambda: journals[name].events("listening"), f"{name} to listen")
             pidfds[os.pidfd_open(journals[name].events()[0]["pid"])] = name
         deaths = watch_deaths(agent, names, pidfds)
@@ -155,10 +155,11 @@ def wrapping(world, rounds):
 
 
 def table(rows, markdown):
-    head = ("what", "ours", "p50 ms", "p99 ms", "beside", "p50 ms", "p99 ms", "ours / theirs")
+    head = ("what", "ours", "p50 ms", "p99 ms", "beside", "p50 ms", "p99 ms", "paired ratio")
     lines = [head]
     for what, our_name, ours, their_name, theirs in rows:
-        ratio = statistics.median(ours) / statistics.median(theirs) if statistics.median(theirs) else 0
+        # Of each round, then their median: what disturbs a round disturbs both sides of it.
+        ratio = statistics.median(a / b for a, b in zip(ours, theirs) if b > 0)
         lines.append((what, our_name, f"{statistics.median(ours):.2f}", f"{percentile(ours, 0.99):.2f}", their_name,
                       f"{statistics.median(theirs):.2f}", f"{percentile(theirs, 0.99):.2f}", f"{ratio:.2f}"))
     if markdown:

@@ -206,7 +206,7 @@ class LoadBalancers(harness.LiveTest):
         self.assert_took(record["durationMs"] / 1000, 0, 1, "the stop")
 
     def test_a_haproxy_without_admin_level(self):
-        haproxy = Haproxy(self, {"web1": self.port}, level="operator")
+        haproxy = Haproxy(self, {"web1": self.port}, level="operator", server_options="")
         record = self.stop_behind(haproxy.url("web1"), AGENT_DEREGISTRATION_DELAY=20)
         deregister = phase_of(record, "DEREGISTER")
         self.assertEqual(deregister["outcome"], "failed")
@@ -215,12 +215,12 @@ class LoadBalancers(harness.LiveTest):
 
     def in_the_middle_of_a_drain(self, delay, mode="closed"):
         """haproxy, agent, the service's journal, and the stop, which hangs on a request in flight."""
-        haproxy = Haproxy(self, {"web1": self.port})
+        haproxy = Haproxy(self, {"web1": self.port}, server_options="")
         agent = Agent(self, AGENT_DEREGISTRATION_DELAY=delay, AGENT_DRAIN=mode)
         journal = self.journal()
         agent.run("web1", *self.obedient(self.port, journal=journal), port=self.port,
                   load_balancers=[haproxy.url("web1", timeout="500ms")])
-        wait_until(lambda: haproxy.server("web1")["admin_state"] == 0, "web1 to be ready")
+        wait_until(lambda: journal.events("listening"), "the service")
         client = Client(haproxy.port).send("/hold")
         self.addCleanup(client.close)
         direct = Client(self.port)
@@ -260,7 +260,7 @@ class LoadBalancers(harness.LiveTest):
         journal = self.journal()
         agent.run("web1", *self.obedient(self.port, journal=journal), port=self.port,
                   load_balancers=[haproxy.url("web1", timeout="500ms")])
-        wait_until(lambda: haproxy.server("web1")["admin_state"] == 0, "web1 to be ready")
+        haproxy.wait_ready("web1")
         haproxy.process.signal(signal.SIGSTOP)
         record = agent.ctl("stop", "web1", "--output", "json")
         haproxy.process.signal(signal.SIGCONT)
@@ -327,14 +327,17 @@ class Disk(harness.LiveTest):
         self.assertEqual(agent.process.wait(), 1)
         self.assertIn(str(plain), agent.process.stderr())
 
-    def test_a_journal_that_is_no_database(self):
+    def test_a_journal_that_is_no_database_is_moved_aside(self):
         data = self.dir / "data"
         data.mkdir()
-        (data / "journal.db").write_text("this is no database, and it is long enough to look at. " * 50)
-        agent = Agent(self, wait=False)
-        self.assertEqual(agent.process.wait(), 1)
-        self.assertIn("journal", agent.process.stderr())
-        self.assertTrue((data / "journal.db").read_text().startswith("this is no"))
+        text = "this is no database, and it is long enough to look at. " * 50
+        (data / "journal.db").write_text(text)
+        agent = Agent(self)
+        self.assertIn("journal.db", agent.process.stderr())
+        self.assertIn(text, [kept.read_text(errors="replace") for kept in data.glob("journal.db.*")])
+        agent.run("web", "sleep", "60")
+        agent.ctl("stop", "web")
+        self.assertEqual(len(agent.stops("web")), 1)
 
 
 if __name__ == "__main__":

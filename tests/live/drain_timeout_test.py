@@ -20,7 +20,7 @@ class DrainTimeout(harness.LiveTest):
             self.haproxy = Haproxy(self, {"web1": port})
             return self.haproxy.url("web1")
         journal = self.serve_one(delay, load_balancer)
-        wait_until(lambda: self.haproxy.server("web1")["admin_state"] == 0, "web1 to be ready")
+        self.haproxy.wait_ready("web1")
         return journal
 
     def held_request(self, journal):

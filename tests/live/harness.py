@@ -161,9 +161,12 @@ class ServiceJournal:
 
 
 class Haproxy:
-    """HAProxy with one http backend "web" of the given servers, and an admin socket."""
+    """HAProxy with one http backend "web" of the given servers, and an admin socket.
 
-    def __init__(self, test, servers, check=False, level="admin", extra="", server_options=""):
+    The servers begin in maintenance, so that `wait_ready` sees a registration and nothing else.
+    """
+
+    def __init__(self, test, servers, check=False, level="admin", server_options="disabled"):
         self.test, self.servers = test, dict(servers)
         self.port, self.admin_port = free_port(), free_port()
         self.socket = test.dir / "haproxy.sock"
@@ -181,7 +184,6 @@ defaults
     timeout connect 2s
     timeout client 60s
     timeout server 60s
-{extra}
 frontend front
     bind 127.0.0.1:{self.port}
     default_backend web
@@ -218,6 +220,9 @@ backend web
     def server(self, name):
         """admin_state, scur, qcur and status of a server, now."""
         return server_of(self.ask("show servers state web; show stat web 4 -1"), name)
+
+    def wait_ready(self, name):
+        wait_until(lambda: not self.server(name)["admin_state"] & 0x09, f"{name} to be ready")
 
     def url(self, name, **parameters):
         more = "".join(f"&{key}={value}" for key, value in parameters.items())

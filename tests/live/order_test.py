@@ -14,7 +14,7 @@ class Order(harness.LiveTest):
                   port=ports["web1"], load_balancers=[url_of(haproxy)])
         agent.run("web2", *self.obedient(ports["web2"]), port=ports["web2"],
                   load_balancers=[haproxy.url("web2")])
-        wait_until(lambda: haproxy.server("web1")["admin_state"] == 0, "web1 to be ready")
+        haproxy.wait_ready("web1")
         load = Load(self, haproxy.port, "--slow-share", 0.07, "--slow-path", "/delay/1000", rate=300)
         wait_until(lambda: [r for r in journal.requests() if r["path"] == "/delay/1000"],
                    "a slow request in flight")

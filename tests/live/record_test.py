@@ -14,7 +14,7 @@ class Record(harness.LiveTest):
         journal = self.journal()
         self.agent.run("web1", *self.obedient(port, "--exit-code", 3, journal=journal), port=port,
                        load_balancers=[haproxy.url("web1")])
-        wait_until(lambda: haproxy.server("web1")["admin_state"] == 0, "web1 to be ready")
+        haproxy.wait_ready("web1")
         client = Client(haproxy.port).send("/delay/700")
         wait_until(journal.requests, "the request to arrive")
         self.printed = self.agent.ctl("stop", "web1", "--reason", "a 'test' of \"words\"", "--output", "json")

@@ -12,14 +12,14 @@ class Restart(harness.LiveTest):
         for name, port in ports.items():
             agent.run(name, *self.obedient(port, "--listen-after", 200, journal=journals[name]),
                       port=port, load_balancers=[haproxy.url(name)])
-            self.wait_ready(haproxy, name)
+            haproxy.wait_ready(name)
         load = Load(self, haproxy.port, "--slow-share", 0.02, "--slow-path", "/delay/300", rate=200)
         for count in range(10):
             name = ("web1", "web2")[count % 2]
             served = len(journals[name].requests())
             wait_until(lambda: len(journals[name].requests()) > served, f"{name} to serve")
             agent.ctl("restart", name)
-            self.wait_ready(haproxy, name)
+            haproxy.wait_ready(name)
         counts = load.finish()
         self.assertEqual(counts["failed"], 0, counts)
         self.assertGreater(counts["ok"], 500)
@@ -32,9 +32,6 @@ class Restart(harness.LiveTest):
                 listening = event["event"] == "listening" or listening and event["event"] != "exit"
                 self.assertTrue(listening or event["event"] != "request", "a request before it listened")
 
-    def wait_ready(self, haproxy, name):
-        wait_until(lambda: haproxy.server(name)["admin_state"] == 0, f"{name} to be ready")
-
     def test_a_server_shown_down_ends_its_drain_with_the_last_session(self):
         port = free_port()
         haproxy = Haproxy(self, {"web1": port}, check=True)
@@ -42,7 +39,7 @@ class Restart(harness.LiveTest):
         journal = self.journal()
         agent.run("web1", *self.obedient(port, "--fail-check-on", "USR1", journal=journal), port=port,
                   load_balancers=[haproxy.url("web1")])
-        self.wait_ready(haproxy, "web1")
+        haproxy.wait_ready("web1")
         client = Client(haproxy.port).send("/delay/2500")
         wait_until(journal.requests, "the request to arrive")
         asked = boot_now()

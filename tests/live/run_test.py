@@ -121,7 +121,7 @@ class Signals(harness.LiveTest):
         run = self.running(*options, port=port, AGENT_LOAD_BALANCERS=haproxy.url("web1"),
                            AGENT_SOCKET=self.dir / "agent.sock", AGENT_TASK="web1",
                            AGENT_DEREGISTRATION_DELAY=delay, **environment)
-        wait_until(lambda: haproxy.server("web1")["admin_state"] == 0, "web1 to be ready")
+        haproxy.wait_ready("web1")
         client = Client(haproxy.port).send("/hold")
         self.addCleanup(client.close)
         wait_until(self.service.requests, "the request to arrive")

@@ -13,11 +13,10 @@ class StopDeadline(harness.LiveTest):
         journal = self.journal()
         run = self.agent_run(*self.obedient(port, *service_options, journal=journal),
                              AGENT_LOAD_BALANCERS=haproxy.url("web1"), **environment)
-        wait_until(lambda: journal.events("listening"), "the service to listen")
+        haproxy.wait_ready("web1")
         client = Client(haproxy.port).send("/hold")
         self.addCleanup(client.close)
         wait_until(journal.requests, "the request to arrive")
-        wait_until(lambda: haproxy.server("web1")["admin_state"] == 0, "web1 to be ready")
         asked = boot_now()
         run.signal(signal.SIGTERM)
         code = run.wait(30)
