@@ -113,7 +113,9 @@ class Teller {
         const auto start = take_count("connectionsAtStart"), end = take_count("connectionsAtEnd");
         const auto peak = take_count("connectionsPeak");
         const std::string_view arrow = canvas_.utf8 ? "→" : "->";
-        if (start && end) {
+        if (start == 0 && end == 0) {
+            tell("no connections");
+        } else if (start && end) {
             tell(fmt::format("{} {} {} connections", *start, arrow, *end));
         } else if (start || end) {
             tell(plural(start ? *start : *end, "connection") + (start ? " at the start" : " left"));

@@ -41,7 +41,8 @@ std::string ends(const api::Task& task) {
 /// How long it has been up, or how it ended and when.
 std::string uptime(const api::Task& task, std::int64_t now) {
     if (task.lastStatus == "STOPPED") {
-        const std::string how = ends(task), when = ago(task.stoppedAt.value_or(""), now);
+        const std::string ended = ends(task), when = ago(task.stoppedAt.value_or(""), now);
+        const std::string how = ended.empty() ? task.stopCode.value_or("") : ended;
         return how + (how.empty() || when.empty() ? "" : ", ") + when;
     }
     const auto started = moment(task.startedAt.value_or(""));

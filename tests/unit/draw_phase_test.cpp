@@ -45,6 +45,8 @@ TEST_CASE("draw: a phase that didn't complete says how, why and who") {
                  {"limit", "stop timeout"},
                  {"left", 1}}) ==
           "  ! SIGTERM           0 ms  timed out: stop timeout of 2 s, SIGQUIT, 1 process left");
+    CHECK(facts("DRAIN", "completed", {{"connectionsAtStart", 0}, {"connectionsAtEnd", 0}}) ==
+          "  ✓ DRAIN             0 ms  no connections");
     CHECK(facts("DEREGISTER", "failed",
                 {{"loadBalancer", "haproxy:x"}, {"attempts", 4}, {"error", "No such server."}}) ==
           "  ✗ DEREGISTER        0 ms  failed: No such server., haproxy:x, 4 attempts");

@@ -93,13 +93,18 @@ TEST_CASE("draw: ps shows how long a task has been up, or how and when it ended"
     old.containers[0].pid.reset();
     old.containers[0].signal = "SIGKILL";
     old.loadBalancers.clear();
-    CHECK(
-        task_table(file, {web, old}, 130'000'000) ==
-        "NAME  STATUS   PID   UPTIME                       PORTS      CONNECTIONS  LOAD BALANCERS\n"
-        "web1  RUNNING  4711  2 min                        8081,8082            4  " +
-            haproxy +
-            "\n"
-            "old   STOPPED  -     ended by SIGKILL, 1 min ago  8081,8082            -  -\n");
+    api::Task never = old;
+    never.name = "no";
+    never.containers[0].signal.reset();
+    never.stopCode = "TaskFailedToStart";
+    CHECK(task_table(file, {web, old, never}, 130'000'000) ==
+          "NAME  STATUS   PID   UPTIME                        PORTS      CONNECTIONS  LOAD "
+          "BALANCERS\n"
+          "web1  RUNNING  4711  2 min                         8081,8082            4  " +
+              haproxy +
+              "\n"
+              "old   STOPPED  -     ended by SIGKILL, 1 min ago   8081,8082            -  -\n"
+              "no    STOPPED  -     TaskFailedToStart, 1 min ago  8081,8082            -  -\n");
 }
 
 TEST_CASE("draw: inspect lists facts, a line each") {
