@@ -83,7 +83,7 @@ Options parse_options(int argc, char** argv) {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         const int code = app.exit(error);
-        options.exit_code = code == 0 ? 0 : 125;
+        options.exit_code = code == 0 ? 0 : wanted == "run" ? 125 : 1;
         return options;
     }
     if (serve->parsed()) options.command = Options::Command::serve;

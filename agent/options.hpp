@@ -16,7 +16,7 @@ struct Options {
         exit_code;  ///< nothing to do but to exit: help was asked for, or it is wrong
 };
 
-/// Prints help to stdout, and what is wrong to stderr (exit code 125).
+/// Prints help to stdout, and what is wrong to stderr (exit code 125 for `run`, else 1).
 Options parse_options(int argc, char** argv);
 
 }  // namespace lastcall

@@ -127,7 +127,7 @@ int serve(const Options& options, const Inheritance& inherited_by_us) {
     for (auto& trouble : load_balancer_troubles(configuration.settings))
         troubles.push_back(trouble);
     for (const auto& trouble : troubles) fmt::print(stderr, "agent: {}\n", trouble);
-    if (!troubles.empty()) return 125;
+    if (!troubles.empty()) return 1;
 
     // Before the first task anything wrong is fatal.
     auto& directory = configuration.settings.data_dir;

@@ -271,6 +271,7 @@ awaitable<bool> Leaving::all_satisfied(std::size_t phase) {
             }
         }
         if (unsatisfied_.empty()) co_return true;
+        left_ = still_waited_for(seen);
         co_await before(scene_.clock, scene_.clock.now() + look_again, done(news_.heard()));
     }
 }
@@ -307,17 +308,34 @@ void Leaving::look(std::size_t phase, const std::optional<std::vector<Connection
         if (!watch.membership.knows || !watch.report || !watch.report->connections) continue;
         reported = reported.value_or(0) + *watch.report->connections;
     }
-    if (seen || reported) left_ = seen ? here : *reported;
-    if (!left_) return;
+    if (!seen && !reported) return;
+    const std::int64_t open = seen ? here : *reported;
     auto& recorder = scene_.recorder;
-    peak_ = std::max(peak_, *left_);
-    if (!looked_) recorder.note(phase, "connectionsAtStart", *left_);
+    peak_ = std::max(peak_, open);
+    if (!looked_) recorder.note(phase, "connectionsAtStart", open);
     looked_ = true;
     recorder.note(phase, "connectionsPeak", peak_);
-    recorder.note(phase, "connectionsAtEnd", *left_);
+    recorder.note(phase, "connectionsAtEnd", open);
     if (seen) recorder.note(phase, "arrivedAfterDeregistration", arrived_);
     if (reported) recorder.note(phase, "inFlightAtLoadBalancer", *reported);
     if (seen) last_seen_ = seen;
+}
+
+/// What the load balancers that aren't satisfied wait for; the same connection may be in the word
+/// of two, so the most that one of them says.
+std::optional<std::int64_t> Leaving::still_waited_for(
+    const std::optional<std::vector<Connection>>& seen) const {
+    std::optional<std::int64_t> most;
+    for (const auto* watch : unsatisfied_) {
+        std::optional<std::int64_t> left;
+        if (watch->membership.knows && !watch->silent_since && watch->report) {
+            left = watch->report->connections;
+        } else if (seen) {
+            left = waited_for(*seen, watch->mode, scene_.settings.drain_idle);
+        }
+        if (left) most = std::max(most.value_or(0), *left);
+    }
+    return most;
 }
 
 /// A drain that timed out on connections at rest says what `idle` would have saved.

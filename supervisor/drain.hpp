@@ -76,6 +76,8 @@ class Leaving {
     awaitable<void> ask(Watch& watch);
     awaitable<bool> all_satisfied(std::size_t phase);
     void look(std::size_t phase, const std::optional<std::vector<Connection>>& seen);
+    std::optional<std::int64_t> still_waited_for(
+        const std::optional<std::vector<Connection>>& seen) const;
     void explain_rest(std::size_t phase);
     std::optional<std::vector<Connection>> evidence();
     Clock::duration backoff(int attempt);

@@ -158,7 +158,7 @@ TEST_CASE_FIXTURE(Stopping,
     StopProgress seen;
     sim.at(10s, [&] { seen = stop->progress(); });
     run();
-    CHECK(seen.connections == 2);
+    CHECK(seen.connections == 3);  // its word decides; the kernel shows two
     CHECK(seen.waiting_for == "3 in flight at fake:web");
     CHECK(seen.next == Phase::sigterm);
     CHECK(seen.next_in == 50s);
