@@ -201,6 +201,7 @@ awaitable<bool> Stop::tree_leaves(std::size_t index, std::size_t phase) {
     } catch (...) {
         error = failure_text();
     }
+    co_await leave_if_cancelled();
     recorder_.note(phase, "error", error);
     co_await scene_.clock.sleep_until(never);
     co_return false;

@@ -48,6 +48,7 @@ TEST_CASE_FIXTURE(Stopping, "a stubborn process is killed when the stop timeout 
                                  "killed 50"});
     CHECK(record.containers[0].exit->signal == SIGKILL);
     CHECK(record.containers[0].killed_by == Phase::sigkill);
+    CHECK(record.phases[2].detail.find("error") == nullptr);
 }
 
 TEST_CASE_FIXTURE(Stopping, "an exit in the very instant of the deadline counts as an exit") {
