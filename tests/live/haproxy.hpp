@@ -90,7 +90,13 @@ class HaproxyProcess {
         ::waitpid(pid_, nullptr, 0);
         pid_ = 0;
     }
-    void hang() const { ::kill(-pid_, SIGSTOP); }
+    /// Returns when its last thread has stopped.
+    void hang() const {
+        int status = 0;
+        ::kill(-pid_, SIGSTOP);
+        ::waitpid(pid_, &status, WUNTRACED);
+        if (!WIFSTOPPED(status)) throw std::runtime_error("haproxy: it ended instead of stopping");
+    }
     void go_on() const { ::kill(-pid_, SIGCONT); }
     /// Returns when the new worker answers; the old one finishes what it has.
     void reload() {
