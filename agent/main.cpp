@@ -7,20 +7,18 @@
 #include "agent/run.hpp"
 #include "supervisor/launch.hpp"
 
-int main(int argc, char** argv) try {
+int main(int argc, char** argv) {
+    using Command = lastcall::Options::Command;
     const auto inherited = lastcall::take_over_signals();  // before anything else: none is lost
     const auto options = lastcall::parse_options(argc, argv);
     if (options.exit_code) return *options.exit_code;
-    switch (options.command) {
-        case lastcall::Options::Command::run:
-            return lastcall::run(options, inherited);
-        case lastcall::Options::Command::serve:
-            return lastcall::serve(options, inherited);
-        case lastcall::Options::Command::version:
-            fmt::print("agent {}\n", LASTCALL_VERSION);
+    try {
+        if (options.command == Command::run) return lastcall::run(options, inherited);
+        if (options.command == Command::serve) return lastcall::serve(options, inherited);
+        fmt::print("agent {}\n", LASTCALL_VERSION);
+        return 0;
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "agent: {}\n", error.what());
+        return options.command == Command::run ? 125 : 1;  // 1 to 124 are a wrapped command's own
     }
-    return 0;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "agent: {}\n", error.what());
-    return 125;
 }
