@@ -1,201 +1,14 @@
-#include "agent/api/http_server.hpp"
+#include "tests/live/http_test_server.hpp"
 
 #include <doctest/doctest.h>
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <poll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include <boost/asio/io_context.hpp>
-#include <cstdlib>
-#include <filesystem>
-#include <thread>
-
-#include "agent/api/listener.hpp"
-#include "tests/unit/fakes.hpp"
+#include <algorithm>
+#include <vector>
 
 using namespace lastcall;
 using api::HttpLimits;
-using api::HttpServer;
-
-namespace {
-
-constexpr int patience = 10'000;  // ms: longer than anything here may take
-
-struct Folder {
-    Folder() {
-        char name[] = "/tmp/lastcall-http-XXXXXX";
-        path = ::mkdtemp(name);
-    }
-    ~Folder() { std::filesystem::remove_all(path); }
-    std::string path;
-};
-
-/// A client that speaks bytes.
-class Client {
- public:
-    explicit Client(const std::string& path) {
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        path.copy(address.sun_path, sizeof address.sun_path - 1);
-        socket_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        const int result =
-            ::connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address);
-        connected = result == 0;
-        error = errno;
-    }
-    ~Client() { close(); }
-    Client(Client&& other) noexcept
-        : connected(other.connected), socket_(std::exchange(other.socket_, -1)) {}
-
-    bool connected = false;
-    int error = 0;
-
-    /// What couldn't be sent is missing in the returned count.
-    std::size_t send(std::string_view text) {
-        std::size_t sent = 0;
-        while (sent < text.size()) {
-            const auto size = ::send(socket_, text.data() + sent, text.size() - sent, MSG_NOSIGNAL);
-            if (size <= 0) break;
-            sent += static_cast<std::size_t>(size);
-        }
-        return sent;
-    }
-    /// All that comes until `enough` is in it, or the end.
-    std::string read_until(std::string_view enough) {
-        while (text_.find(enough) == text_.npos && read_some()) {
-        }
-        return std::exchange(text_, {});
-    }
-    std::string read_to_end() {
-        while (read_some()) {
-        }
-        return std::exchange(text_, {});
-    }
-    /// One answer with "pong" as its body.
-    std::string pong() { return read_until("pong"); }
-    void close() {
-        if (socket_ >= 0) ::close(std::exchange(socket_, -1));
-    }
-    /// Waits until the other side has closed, without reading.
-    bool is_hung_up() {
-        pollfd hung{socket_, 0, 0};
-        return ::poll(&hung, 1, patience) == 1 && (hung.revents & POLLHUP);
-    }
-    void finish_writing() { ::shutdown(socket_, SHUT_WR); }
-
- private:
-    bool read_some() {
-        pollfd ready{socket_, POLLIN, 0};
-        if (::poll(&ready, 1, patience) != 1) return false;
-        char bytes[4096];
-        const auto size = ::recv(socket_, bytes, sizeof bytes, 0);
-        if (size > 0) text_.append(bytes, static_cast<std::size_t>(size));
-        return size > 0;
-    }
-    int socket_ = -1;
-    std::string text_;
-};
-
-constexpr std::string_view ping = "GET /ping HTTP/1.1\r\nHost: agent\r\n\r\n";
-
-/// A server on a thread of its own, with a handler that knows /ping, /echo, /slow and /throw.
-class Server {
- public:
-    explicit Server(HttpLimits limits = {}) : stop_(io_), slow_(io_.get_executor()) {
-        server_.emplace(
-            io_.get_executor(), *clock_, log, path,
-            [this](api::Request request) { return handle(std::move(request)); }, limits);
-        asio::post(io_, [this] { start(); });
-        serving_ = std::thread([this] { io_.run(); });
-    }
-    ~Server() { stop(); }
-    void stop() {
-        if (!serving_.joinable()) return;
-        asio::post(io_, [this] { cancel_.emit(asio::cancellation_type::terminal); });
-        serving_.join();
-        server_.reset();
-    }
-    void release_slow() {
-        asio::post(io_, [this] { slow_.set(); });
-    }
-    /// Returns when so many requests for /slow are inside.
-    void wait_for_slow(int count) {
-        while (slow_inside < count) std::this_thread::yield();
-    }
-
-    Folder folder;
-    std::string path = folder.path + "/run/agent.sock";
-    FakeLog log;  ///< to be read when it has stopped
-    std::atomic<int> slow_inside = 0, slow_finished = 0;
-
- private:
-    /// In the loop: a coroutine that is cancelled before its first step would end the program.
-    void start() {
-        asio::co_spawn(io_, server_->serve(),
-                       asio::bind_cancellation_slot(cancel_.slot(), [](std::exception_ptr) {}));
-    }
-    awaitable<api::Response> handle(api::Request request) {
-        api::Response response;
-        response.content_type = "text/plain";
-        if (request.path == "/throw") throw std::runtime_error("cannot do it: no way");
-        if (request.path == "/slow") {
-            ++slow_inside;
-            co_await slow_.wait();
-            ++slow_finished;
-        }
-        if (request.path == "/echo") {
-            response.body =
-                fmt::format("{} {}?{} uid {} pid {}: {}", request.method, request.path,
-                            request.query, request.peer.uid, request.peer.pid, request.body);
-        } else {
-            response.body = "pong";
-        }
-        co_return response;
-    }
-
-    asio::io_context io_{1};
-    asio::cancellation_signal cancel_;
-    asio::steady_timer stop_;
-    Event slow_;
-    std::unique_ptr<Clock> clock_ = boot_clock(io_.get_executor());
-    std::optional<HttpServer> server_;
-    std::thread serving_;
-};
-
-std::string answer_to(const Server& server, std::string_view request) {
-    Client client(server.path);
-    client.send(request);
-    return client.read_to_end();
-}
-
-std::size_t count(std::string_view text, std::string_view part) {
-    std::size_t found = 0;
-    for (auto at = text.find(part); at != text.npos; at = text.find(part, at + 1)) ++found;
-    return found;
-}
-
-unsigned mode_of(const std::string& path) {
-    struct stat status{};
-    return ::stat(path.c_str(), &status) == 0 ? status.st_mode & 07777u : 0;
-}
-
-std::string refusal_of_listening_on(const std::string& path) {
-    asio::io_context io(1);
-    try {
-        api::Listener listener(io.get_executor(), path);
-    } catch (const std::runtime_error& error) {
-        return error.what();
-    }
-    return "none";
-}
-
-}  // namespace
 
 TEST_CASE("a request is answered, and the peer is who the kernel says it is") {
     Server server;
@@ -346,16 +159,16 @@ TEST_CASE("a client that disappears cancels nothing") {
     {
         Client client(server.path);
         client.send("GET /slow HTTP/1.1\r\n\r\n");
-        server.wait_for_slow(1);
+        server.wait_for(server.slow_inside, 1);
     }
     Client other(server.path);
     other.send(ping);
     CHECK(other.pong().ends_with("pong"));
     CHECK(server.slow_finished == 0);
     server.release_slow();
+    server.wait_for(server.slow_finished, 1);
     other.send(ping);
     CHECK(other.pong().ends_with("pong"));
-    CHECK(server.slow_finished == 1);
 }
 
 TEST_CASE("300 connections: those at rest make room for new ones") {
@@ -381,7 +194,7 @@ TEST_CASE("more requests at once than the limit: the last is told so, the others
         clients.emplace_back(server.path);
         clients.back().send("GET /slow HTTP/1.1\r\n\r\n");
     }
-    server.wait_for_slow(3);
+    server.wait_for(server.slow_inside, 3);
     CHECK(answer_to(server, ping).starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
     server.release_slow();
     for (Client& each : clients) CHECK(each.pong().ends_with("pong"));
@@ -425,24 +238,13 @@ TEST_CASE("the socket is its owner's alone, and gone with the server") {
     CHECK_FALSE(std::filesystem::exists(server.path));
 }
 
-TEST_CASE("the mode is right from the first moment, whatever the umask") {
-    Folder folder;
-    const mode_t before = ::umask(0);
-    asio::io_context io(1);
-    {
-        api::Listener listener(io.get_executor(), folder.path + "/a.sock");
-        CHECK(mode_of(folder.path + "/a.sock") == 0600);
-    }
-    ::umask(before);
-}
-
 TEST_CASE("answers under way are given when the server stops, connections at rest are closed") {
     Server server;
     Client busy(server.path), resting(server.path);
     resting.send(ping);
     CHECK(resting.pong().ends_with("pong"));
     busy.send("GET /slow HTTP/1.1\r\n\r\n");
-    server.wait_for_slow(1);
+    server.wait_for(server.slow_inside, 1);
     server.release_slow();
     server.stop();
     const std::string text = busy.read_to_end();
@@ -456,100 +258,10 @@ TEST_CASE("a handler that never ends doesn't hold the server when it stops") {
     Server server(limits);
     Client busy(server.path);
     busy.send("GET /slow HTTP/1.1\r\n\r\n");
-    server.wait_for_slow(1);
+    server.wait_for(server.slow_inside, 1);
     server.stop();
     CHECK(busy.read_to_end() == "");
     CHECK(server.slow_finished == 0);
-}
-
-TEST_CASE("a second server on the same path is refused, with the pid of the first") {
-    Server server;
-    CHECK(refusal_of_listening_on(server.path) ==
-          fmt::format("cannot listen on '{}': another agent (pid {}) is", server.path, ::getpid()));
-    CHECK(answer_to(server, "GET /ping HTTP/1.0\r\n\r\n").ends_with("pong"));
-}
-
-TEST_CASE("a dead agent's socket is replaced, and a stranger's file is not") {
-    Folder folder;
-    const std::string path = folder.path + "/agent.sock";
-    const pid_t child = ::fork();
-    if (child == 0) {
-        asio::io_context io(1);
-        api::Listener listener(io.get_executor(), path);
-        ::_exit(0);  // as if killed: nothing is unlinked
-    }
-    ::waitpid(child, nullptr, 0);
-    REQUIRE(std::filesystem::is_socket(path));
-    CHECK(refusal_of_listening_on(path) == "none");
-    CHECK_FALSE(std::filesystem::exists(path));
-    ::close(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-    CHECK(refusal_of_listening_on(path) ==
-          fmt::format("cannot listen on '{}': something that is no socket is there", path));
-    CHECK(std::filesystem::exists(path));
-}
-
-TEST_CASE("a socket that somebody else has bound meanwhile is not unlinked") {
-    Folder folder;
-    const std::string path = folder.path + "/agent.sock";
-    asio::io_context io(1);
-    std::optional<api::Listener> old(std::in_place, io.get_executor(), path);
-    std::filesystem::remove(path);
-    api::Listener replacement(io.get_executor(), path);
-    old.reset();
-    CHECK(std::filesystem::is_socket(path));
-}
-
-TEST_CASE("a path that can't be is refused with its reason") {
-    Folder folder;
-    CHECK(refusal_of_listening_on("") == "cannot listen on '': the path is empty");
-    CHECK(refusal_of_listening_on(folder.path + "/" + std::string(200, 'x'))
-              .ends_with(": the path is longer than 107 bytes"));
-    CHECK(refusal_of_listening_on("/proc/nothing/agent.sock") ==
-          "cannot listen on '/proc/nothing/agent.sock': cannot make '/proc/nothing': "
-          "No such file or directory");
-    CHECK(refusal_of_listening_on("/dev/null/agent.sock").find("/dev/null") != std::string::npos);
-}
-
-TEST_CASE("of many agents that start at once on a dead one's socket, one gets it") {
-    Folder folder;
-    const std::string path = folder.path + "/agent.sock";
-    int start[2], hold[2];
-    REQUIRE(::pipe(start) == 0);
-    REQUIRE(::pipe(hold) == 0);
-    std::vector<pid_t> children;
-    for (int i = 0; i < 8; ++i) {
-        const pid_t child = ::fork();
-        if (child == 0) {
-            ::close(start[1]);
-            ::close(hold[1]);
-            char byte;
-            if (::read(start[0], &byte, 1) != 0) ::_exit(2);  // the pipe's end is the start
-            asio::io_context io(1);
-            try {
-                api::Listener listener(io.get_executor(), path);
-                if (::read(hold[0], &byte, 1) != 0) ::_exit(2);
-                ::_exit(std::filesystem::is_socket(path) ? 0 : 3);
-            } catch (const std::runtime_error&) {
-                ::_exit(1);
-            }
-        }
-        children.push_back(child);
-    }
-    ::close(start[0]);
-    ::close(start[1]);
-    int losers = 0, winners = 0;
-    for (std::size_t i = 0; i + 1 < children.size(); ++i) {
-        int status = 0;
-        ::waitpid(-1, &status, 0);
-        losers += WIFEXITED(status) && WEXITSTATUS(status) == 1;
-    }
-    ::close(hold[0]);
-    ::close(hold[1]);
-    int status = 0;
-    ::waitpid(-1, &status, 0);
-    winners += WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    CHECK(losers == 7);
-    CHECK(winners == 1);
 }
 
 TEST_CASE("a stranger can't connect, and isn't heard if the mode is opened") {
