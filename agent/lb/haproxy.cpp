@@ -81,8 +81,8 @@ class Haproxy final : public HaproxyLoadBalancer {
         // Looked at first: a server in maintenance is out already, `drain` would let cookie traffic
         // in again.
         Look look = co_await look_at(target);
-        if (!(look.server.admin & out))
-            look = co_await set(target, "deregister", {"drain"}, forced_drain);
+        const bool already = (look.server.admin & out) != 0;
+        if (!already) look = co_await set(target, "deregister", {"drain"}, forced_drain);
         Place& place = places_[target];
         if (place.deregistered) co_return;
         place.forget();

@@ -326,9 +326,14 @@ TEST_CASE("haproxy: before deregistration it says how the server is") {
     Site site(
         {.backend = "  option httpchk GET /check\n", .server = "check inter 50ms fall 1 rise 1"});
     const auto story = [&]() -> awaitable<void> {
+        const auto held = co_await site.hold();
         TargetReport report = co_await site.look();
         CHECK(report.state == TargetState::healthy);
         CHECK(report.port == site.web1.port());
+        CHECK(report.connections == 1);
+        site.web1.release();
+        co_await site.answered(held);
+        report = co_await site.look();
         CHECK(report.connections == 0);
         site.web1.check(500);
         const auto down = [&] { return site.haproxy.state("web1", "srv_op_state") == "0"; };

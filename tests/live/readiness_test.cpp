@@ -100,9 +100,16 @@ TEST_CASE("readiness: deregistration ends when as many probes as asked for have 
         status = co_await endpoint.probe();  // and it stays so
         CHECK(status == "404");
         co_await endpoint.go();  // once more: at once
-        co_await endpoint.come();
+
+        co_await endpoint.come();  // and all over again
         status = co_await endpoint.probe();
         CHECK(status == "200");
+        const auto again = endpoint.world.background(ended(endpoint.go()));
+        co_await endpoint.probe();
+        co_await endpoint.probe("/other");
+        CHECK_FALSE(again->has_value());
+        co_await endpoint.probe();
+        co_await endpoint.world.until("it is deregistered", [&] { return again->has_value(); });
     };
     endpoint.world.run(story());
 }
