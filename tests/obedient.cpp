@@ -63,6 +63,10 @@ std::string ask_haproxy(const std::string& path, std::string_view line) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path.copy(address.sun_path, sizeof address.sun_path - 1);
+    // The SIGCONT that follows a stop signal must not cut the answer short.
+    sigset_t all, before;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
     std::string answer;
     if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
         ::send(fd, line.data(), line.size(), MSG_NOSIGNAL) > 0) {
@@ -70,6 +74,7 @@ std::string ask_haproxy(const std::string& path, std::string_view line) {
         for (ssize_t n; (n = ::recv(fd, part, sizeof part, 0)) > 0;)
             answer.append(part, static_cast<std::size_t>(n));
     }
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     ::close(fd);
     return answer;
 }

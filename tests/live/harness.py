@@ -412,7 +412,8 @@ class LiveTest(unittest.TestCase):
     def _tell(self):
         """After a failure: the last words of everybody."""
         result = self._outcome.result
-        if not any(test is self for test, _ in result.failures + result.errors):
+        broken = [getattr(test, "test_case", test) for test, _ in result.failures + result.errors]
+        if not any(test is self for test in broken):
             return
         for process in self.processes:
             for kind, text in (("out", process.stdout()), ("err", process.stderr())):

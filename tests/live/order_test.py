@@ -27,7 +27,9 @@ class Order(harness.LiveTest):
         self.assertEqual(counts["failed"], 0, counts)
         self.assertGreater(counts["ok"], 100)
 
-        seen = server_of(journal.events("haproxy")[0]["answer"], "web1")
+        answer = journal.events("haproxy")[0]["answer"]
+        seen = server_of(answer, "web1")
+        self.assertIn("admin_state", seen, answer)
         self.assertTrue(seen["admin_state"] & 0x09, seen)
         self.assertEqual((seen["scur"], seen["qcur"]), (0, 0), seen)
 

@@ -86,6 +86,16 @@ class Signals(harness.LiveTest):
                 self.assertEqual(self.signals_of_service(), [number])
                 self.service.path.unlink()
 
+    def test_sigterm_in_the_first_moments_is_never_lost(self):
+        for round in range(40):
+            run = self.agent_run("sleep", "60")
+            begin = boot_now()
+            wait_until(lambda: boot_now() - begin > round * 0.0001, "a tenth of a millisecond more")
+            run.signal(signal.SIGTERM)
+            self.assertEqual(run.wait(5), 128 + signal.SIGTERM, f"round {round}: {run.stderr()}")
+            self.assertEqual(run.stderr(), "")
+        self.assertEqual([pid for pid in harness.descendants() if "sleep" in command_of(pid)], [])
+
     def test_the_configured_stop_signal_is_sent_instead_and_starts_a_stop_too(self):
         for number in (signal.SIGTERM, signal.SIGQUIT):
             with self.subTest(number):
