@@ -19,6 +19,7 @@ constexpr Reason reasons[] = {
     {405, "Method Not Allowed"},
     {408, "Request Timeout"},
     {409, "Conflict"},
+    {411, "Length Required"},
     {413, "Content Too Large"},
     {422, "Unprocessable Content"},
     {431, "Request Header Fields Too Large"},

@@ -36,16 +36,14 @@ TEST_CASE("a connection is kept, and requests may come all at once or byte by by
     CHECK(slow.read_to_end() == "");
 }
 
-TEST_CASE("HEAD, HTTP/1.0, chunks, an absolute target and 100-continue are understood") {
+TEST_CASE("HEAD, HTTP/1.0, an absolute target and 100-continue are understood") {
     Server server;
     const std::string head = answer_to(server, "HEAD /ping HTTP/1.1\r\nConnection: close\r\n\r\n");
     CHECK(head.find("Content-Length: 4\r\n") != head.npos);
     CHECK(head.ends_with("\r\n\r\n"));
     CHECK(answer_to(server, "GET /ping HTTP/1.0\r\n\r\n").ends_with("pong"));
-    CHECK(answer_to(server,
-                    "PUT http://agent/echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
-                    "Connection: close\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
-              .ends_with(": abcde"));
+    CHECK(
+        answer_to(server, "PUT http://agent/echo HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 OK"));
     Client client(server.path);
     client.send("POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
     CHECK(client.read_until("\r\n\r\n") == "HTTP/1.1 100 Continue\r\n\r\n");
@@ -79,7 +77,8 @@ TEST_CASE("a request that ends too early is told so") {
     CHECK(text.find("the request ended too early") != text.npos);
 }
 
-TEST_CASE("a body up to the limit is taken, one beyond it is refused, announced or not") {
+TEST_CASE(
+    "a body up to the limit is taken, one beyond it is refused, and so is one of unknown length") {
     Server server;
     const std::string most(1 << 20, 'x');
     const auto announced = [](std::size_t size) {
@@ -90,9 +89,8 @@ TEST_CASE("a body up to the limit is taken, one beyond it is refused, announced 
     const std::string refused = answer_to(server, announced(most.size() + 1) + most + "x");
     CHECK(refused.starts_with("HTTP/1.1 413 Content Too Large\r\n"));
     CHECK(refused.find("the body is longer than 1048576 bytes") != refused.npos);
-    std::string chunks = "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
-    for (int i = 0; i < 40; ++i) chunks += "10000\r\n" + std::string(0x10000, 'y') + "\r\n";
-    CHECK(answer_to(server, chunks).starts_with("HTTP/1.1 413 "));
+    CHECK(answer_to(server, "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+              .starts_with("HTTP/1.1 411 Length Required\r\n"));
 }
 
 TEST_CASE("a header beyond its limit is refused") {
