@@ -28,6 +28,13 @@ void note_limit(Recorder& recorder, std::size_t phase, const Limit& limit) {
     if (limit.by()) recorder.note(phase, "requestedBy", to_string(*limit.by()));
 }
 
+/// Whether its word is enough now: it may have stopped reporting, or, after a reload, not see the
+/// requests that its old process still has.
+bool knows_all(const Watch& watch) {
+    const bool partial = watch.report && watch.report->partial;
+    return watch.membership.knows && !watch.silent_since && !partial;
+}
+
 }  // namespace
 
 std::int64_t waited_for(const std::vector<Connection>& open, DrainMode mode, Clock::duration idle) {
@@ -49,9 +56,11 @@ bool satisfied(Watch& watch, const std::optional<std::vector<Connection>>& seen,
     }
     if (!watch.acknowledged) return false;
     const bool reported = watch.report && watch.report->state == TargetState::unused;
-    const bool knows = membership.knows && !watch.silent_since;
+    const bool knows = knows_all(watch);
     if (!membership.knows && reported) return true;  // it has forgotten us: nothing more can come
     bool zero = knows ? reported : seen && waited_for(*seen, watch.mode, idle) == 0;
+    const bool reloaded = watch.report && watch.report->partial && !watch.silent_since;
+    if (reloaded) zero = zero && reported;  // what the old process has, and what the new one has
     if (watch.mode == DrainMode::strict) zero = zero && seen && seen->empty();
     if (!zero) {
         watch.zero_since.reset();
@@ -328,7 +337,7 @@ std::optional<std::int64_t> Leaving::still_waited_for(
     std::optional<std::int64_t> most;
     for (const auto* watch : unsatisfied_) {
         std::optional<std::int64_t> left;
-        if (watch->membership.knows && !watch->silent_since && watch->report) {
+        if (knows_all(*watch) && watch->report) {
             left = watch->report->connections;
         } else if (seen) {
             left = waited_for(*seen, watch->mode, scene_.settings.drain_idle);
@@ -356,7 +365,7 @@ std::string Leaving::waiting_for() const {
     for (const auto* watch : unsatisfied_) {
         if (!text.empty()) text += ", ";
         const auto& report = watch->report;
-        if (watch->membership.knows && !watch->silent_since && report && report->connections) {
+        if (knows_all(*watch) && report && report->connections) {
             text += fmt::format("{} in flight at {}", *report->connections, watch->membership.url);
         } else if (last_seen_) {
             text += fmt::format("{} open connections behind {}", last_seen_->size(),

@@ -152,6 +152,20 @@ TEST_CASE_FIXTURE(Stopping, "one that stops reporting is replaced by the kernel'
     CHECK(record.phases[1].duration < 10s + 200ms);
 }
 
+TEST_CASE_FIXTURE(Stopping, "after a reload its word alone isn't enough: the kernel's counts too") {
+    load_balancer->partial = true;
+    SUBCASE("the old process still has a connection") {
+        evidence.visits = {{.to = 33s}};
+        const auto record = run();
+        CHECK(record.phases[1].duration >= 33s);
+        CHECK(record.phases[1].duration < 33s + 100ms);
+    }
+    SUBCASE("the new one still has a request") {
+        evidence.visits.clear();
+        CHECK(story(run())[1] == "DRAIN 0-20 completed");
+    }
+}
+
 TEST_CASE_FIXTURE(Stopping, "idle: a connection at rest isn't waited for, one at work is") {
     watches.clear();
     add_one_that_does_not_know(0s);

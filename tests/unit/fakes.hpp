@@ -105,6 +105,7 @@ class FakeLoadBalancer final : public LoadBalancer {
     bool silent = false;           ///< it answers nothing at all
     bool throws_nonsense = false;  ///< it throws what isn't even an exception
     std::optional<Clock::duration> breaks_at;  ///< from then on it doesn't report
+    bool partial = false;                      ///< it can't see all that is in flight
     std::int64_t in_flight = 3;
     std::vector<Clock::duration> deregistered, registered;  ///< when it was asked
     std::optional<std::uint16_t> port;
@@ -133,7 +134,8 @@ class FakeLoadBalancer final : public LoadBalancer {
         const bool unused = since_ && unused_after && now() >= *since_ + *unused_after;
         co_return TargetReport{.state = unused ? TargetState::unused : TargetState::draining,
                                .connections = unused ? 0 : in_flight,
-                               .port = port};
+                               .port = port,
+                               .partial = partial};
     }
 
  private:

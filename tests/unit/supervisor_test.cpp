@@ -73,7 +73,8 @@ struct House {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(House, "a task is RUNNING when its command was executed, STOPPED when its tree is gone") {
+TEST_CASE_FIXTURE(
+    House, "a task is RUNNING when its command was executed, STOPPED when its tree is gone") {
     const TaskView view = start("web");
     CHECK(view.state.last_status == TaskStatus::running);
     CHECK(view.state.containers[0].pid == 4711);
@@ -88,7 +89,8 @@ TEST_CASE_FIXTURE(House, "a task is RUNNING when its command was executed, STOPP
 
 TEST_CASE_FIXTURE(House, "a name is taken until its task is STOPPED, then it is free again") {
     start("web");
-    CHECK_THROWS_WITH_AS(start("web"), "cannot start 'web': a task of that name is RUNNING", Conflict);
+    CHECK_THROWS_WITH_AS(start("web"), "cannot start 'web': a task of that name is RUNNING",
+                         Conflict);
     stop("web");
     CHECK(start("web").state.last_status == TaskStatus::running);
     CHECK(supervisor.views().size() == 1);
@@ -102,7 +104,8 @@ TEST_CASE_FIXTURE(House, "a command that can't be executed leaves a STOPPED task
     const auto view = supervisor.view("web");
     CHECK(view.state.last_status == TaskStatus::stopped);
     CHECK(view.state.stop_code == StopCode::task_failed_to_start);
-    CHECK(view.state.containers[0].reason.starts_with("CannotStartContainerError: cannot start 'main'"));
+    CHECK(view.state.containers[0].reason.starts_with(
+        "CannotStartContainerError: cannot start 'main'"));
     launcher.fails = false;
     CHECK(start("web").state.last_status == TaskStatus::running);
 }
@@ -117,7 +120,8 @@ TEST_CASE_FIXTURE(House, "it is registered when it listens, and not a moment bef
     CHECK(load_balancer->registered[0] < 7s + 300ms);
 }
 
-TEST_CASE_FIXTURE(House, "the port that the load balancer names is learnt before anybody waits for it") {
+TEST_CASE_FIXTURE(House,
+                  "the port that the load balancer names is learnt before anybody waits for it") {
     behind_load_balancer = true;
     load_balancer->port = 8081;
     start("web");
@@ -145,7 +149,8 @@ TEST_CASE_FIXTURE(House, "a load balancer that is silent at the start keeps nobo
     CHECK(story(stop("web")).back() == "graceful 3");
 }
 
-TEST_CASE_FIXTURE(House, "a task that exits by itself takes back its registration, and is recorded") {
+TEST_CASE_FIXTURE(House,
+                  "a task that exits by itself takes back its registration, and is recorded") {
     behind_load_balancer = true;
     start("web");
     pass(1s);
