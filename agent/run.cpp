@@ -58,8 +58,8 @@ class Wrapper {
     awaitable<void> work(TaskDefinition definition, std::string id,
                          std::unique_ptr<Process> process) {
         process_ = process.get();
-        house_.alongside(house_.handle_signals([this](const auto& signal) { heard(signal); }));
         house_.supervisor().start_with(std::move(definition), std::move(id), std::move(process));
+        house_.alongside(house_.handle_signals([this](const auto& signal) { heard(signal); }));
         auto ending = house_.supervisor().stopped(settings_.task);
         record_ = co_await std::move(ending);
     }

@@ -13,6 +13,7 @@ class DrainTimeout(harness.LiveTest):
         journal = self.journal()
         self.agent.run("web1", *self.obedient(self.port, *service_options, journal=journal),
                        port=self.port, load_balancers=[load_balancer(self.port)])
+        wait_until(lambda: journal.events("listening"), "the service to listen")
         return journal
 
     def behind_haproxy(self, delay):

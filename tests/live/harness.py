@@ -28,7 +28,7 @@ HAPROXY = shutil.which("haproxy") or "/usr/sbin/haproxy"
 
 # A busy two-core machine, and sanitizers, are slow at times, never early: lower bounds are strict,
 # upper bounds allow this much.
-SLACK = 2.0
+SLACK = 0.9
 
 _libc = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
