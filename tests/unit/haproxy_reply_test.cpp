@@ -14,7 +14,7 @@ const std::string state_header =
 const std::string states = "1\n" + state_header +
                            "3 be 1 s1 127.0.0.1 0 8 1 28001\n"
                            "3 be 2 s2 127.0.0.1 2 0 1 28002\n";
-const std::string stat =
+const std::string stat_reply =
     "# pxname,svname,qcur,qmax,scur,smax,status,srv_icur,last_chk,\n"
     "be,s1,2,9,3,9,DOWN,4,\"a \"\"quoted\"\", comma\nand a line\",\n"
     "be,s2,0,0,0,0,no check,,,\n";
@@ -34,12 +34,12 @@ std::string error(const std::function<void()>& act) {
 }  // namespace
 
 TEST_CASE("answers of one line are told apart by their empty lines") {
-    const std::string reply = "\n" + states + "\n" + stat + "\n";
+    const std::string reply = "\n" + states + "\n" + stat_reply + "\n";
     const auto answers = split_replies(reply, 3);
     REQUIRE(answers.size() == 3);
     CHECK(answers[0] == "");
     CHECK(std::string(answers[1]) + "\n" == states);
-    CHECK(std::string(answers[2]) + "\n" == stat);
+    CHECK(std::string(answers[2]) + "\n" == stat_reply);
     CHECK(split_replies("\n", 1) == std::vector<std::string_view>{""});
     CHECK(split_replies("\n\n", 2) == std::vector<std::string_view>{"", ""});
     CHECK(split_replies("No such server.\n\n", 1) ==
@@ -47,7 +47,7 @@ TEST_CASE("answers of one line are told apart by their empty lines") {
 }
 
 TEST_CASE("an answer that is cut short anywhere is no answer") {
-    const std::string reply = "\n" + states + "\n" + stat + "\n";
+    const std::string reply = "\n" + states + "\n" + stat_reply + "\n";
     for (std::size_t length = 0; length < reply.size(); ++length) {
         CAPTURE(length);
         const std::string text = error([&] { split_replies(reply.substr(0, length), 3); });
@@ -108,12 +108,12 @@ TEST_CASE("what is no list of states is refused") {
 }
 
 TEST_CASE("a server's load is read by the names of the columns, through quotes") {
-    const ServerLoad load = server_load(stat, "be", "s1");
+    const ServerLoad load = server_load(stat_reply, "be", "s1");
     CHECK(load.sessions == 3);
     CHECK(load.queued == 2);
     CHECK(load.idle == 4);
-    CHECK(server_load(stat, "be", "s2").idle == 0);
-    CHECK(error([] { server_load(stat, "be", "s3"); }) == "No such server.");
+    CHECK(server_load(stat_reply, "be", "s2").idle == 0);
+    CHECK(error([] { server_load(stat_reply, "be", "s3"); }) == "No such server.");
     CHECK(error([] { server_load("No such proxy.", "be", "s1"); }) == "No such proxy.");
     CHECK(error([] { server_load("# pxname,svname,qcur\nbe,s1,0\n", "be", "s1"); }) ==
           "+'scur' is '', expected a number");
