@@ -51,7 +51,7 @@ TEST_CASE_FIXTURE(Api, "nobody has to wait: a 202 at once, and the task shows ho
     CHECK(task.lastStatus == "DEACTIVATING");
     CHECK(task.desiredStatus == "STOPPED");
     REQUIRE(task.stopping);
-    CHECK(task.stopping->connections == 2);
+    CHECK(task.stopping->connections == 3);
     CHECK(task.stopping->waitingFor == "3 in flight at fake:web");
     CHECK(task.stopping->next == "SIGTERM");
     CHECK(task.stopping->nextInMs == 295'000);
