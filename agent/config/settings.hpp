@@ -23,7 +23,7 @@ enum class LogFormat { logfmt, json };
 struct Settings {
     std::string task;     ///< AGENT_TASK
     std::string cluster;  ///< ECS_CLUSTER
-    StopSettings stop;    ///< ECS_CONTAINER_STOP_TIMEOUT, AGENT_DEREGISTRATION_DELAY, AGENT_DRAIN, …
+    StopSettings stop;  ///< ECS_CONTAINER_STOP_TIMEOUT, AGENT_DEREGISTRATION_DELAY, AGENT_DRAIN, …
     Clock::duration start_timeout = 3min;
     Clock::duration cleanup_wait = std::chrono::hours(3);
     std::string data_dir;  ///< empty: none
@@ -48,14 +48,16 @@ struct SettingRow {
 
 struct Configuration {
     Settings settings;
-    std::vector<SettingRow> rows;       ///< in the order of the documentation
-    std::vector<std::string> notes;     ///< for the log at debug: a bare number was read as seconds
-    std::vector<std::string> warnings;  ///< one line each: the value, what was expected, what is used
-    std::vector<std::string> errors;    ///< what must not start at all (AGENT_STOP_SIGNAL=FOO): exit 125
+    std::vector<SettingRow> rows;    ///< in the order of the documentation
+    std::vector<std::string> notes;  ///< for the log at debug: a bare number was read as seconds
+    std::vector<std::string>
+        warnings;  ///< one line each: the value, what was expected, what is used
+    std::vector<std::string>
+        errors;  ///< what must not start at all (AGENT_STOP_SIGNAL=FOO): exit 125
 };
 
-/// Pure: from variables and flags (by flag name without dashes, "stop-timeout") to everything. A flag
-/// wins over its variable; an empty variable is unset.
+/// Pure: from variables and flags (by flag name without dashes, "stop-timeout") to everything. A
+/// flag wins over its variable; an empty variable is unset.
 Configuration configure(const Role& role, const std::map<std::string, std::string>& environment,
                         const std::map<std::string, std::string>& flags);
 
