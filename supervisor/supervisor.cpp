@@ -6,13 +6,10 @@
 #include <csignal>
 #include <map>
 
+#include "supervisor/registration.hpp"
+
 namespace lastcall {
 namespace {
-
-constexpr Clock::duration first_look = 5ms;  // for the ports of a task that has just started
-constexpr Clock::duration longest_look = 250ms;
-constexpr Clock::duration long_silence = 30s;  // until a task that listens on nothing is told of
-constexpr Clock::duration register_again = 1s;
 
 /// Everything about one task. Two own it: the table, and its life (a restart replaces it there).
 struct Task {
@@ -53,12 +50,6 @@ class Supervisor::Impl {
 
  private:
     awaitable<void> live(std::shared_ptr<Task> task);
-    awaitable<void> register_when_listening(Task& task, Watch& watch);
-    using Step = awaitable<void> (Impl::*)(Task&, Watch&);
-    awaitable<void> listened_on(Task& task);
-    awaitable<void> learn(Task& task, Watch& watch);
-    awaitable<void> register_target(Task& task, Watch& watch);
-    awaitable<bool> attempt(Task& task, Watch& watch, Step step);
     awaitable<void> watch_exit(Task& task, Process& process);
     void prepare_stop(Task& task, const StopRequest& request);
     void note_exits(Task& task);
@@ -127,7 +118,12 @@ void Supervisor::Impl::begin(std::shared_ptr<Task> task) {
 awaitable<void> Supervisor::Impl::live(std::shared_ptr<Task> task) {
     co_await record(task->state);
     for (auto& watch : task->watches) {
-        task->running.spawn(register_when_listening(*task, watch), {});
+        task->running.spawn(register_when_listening({.clock = around_.clock,
+                                                     .log = around_.log,
+                                                     .evidence = *task->evidence,
+                                                     .task = task->state.definition.name},
+                                                    watch),
+                            {});
     }
     for (std::size_t index = 0; index < task->processes.size(); ++index) {
         if (!task->state.definition.containers[index].essential) continue;
@@ -211,85 +207,6 @@ void Supervisor::Impl::note_exits(Task& task) {
         task.state.containers[index].exit = task.record.containers[index].exit;
         task.state.containers[index].reason = task.record.containers[index].reason;
     }
-}
-
-// -------------------------------------------------------------------------- load balancers, on
-// start
-
-/// No traffic before somebody listens: registered only then, and tried until it succeeds.
-awaitable<void> Supervisor::Impl::register_when_listening(Task& task, Watch& watch) {
-    for (;;) {
-        const bool known = co_await attempt(task, watch, &Impl::learn);
-        if (known && !watch.membership.registers) co_return;
-        if (known) {
-            co_await listened_on(task);
-            const bool registered = co_await attempt(task, watch, &Impl::register_target);
-            if (registered) co_return;
-        }
-        if (!watch.may_retry) co_return;
-        co_await around_.clock.sleep_until(around_.clock.now() + register_again);
-    }
-}
-
-awaitable<void> Supervisor::Impl::listened_on(Task& task) {
-    const auto started = around_.clock.now();
-    bool said = false;
-    for (auto pause = first_look;; pause = std::min(pause * 2, longest_look)) {
-        const auto listening = task.evidence->listening();
-        if (!listening) {
-            around_.log.say(Level::warn, "Can't tell whether the task listens: registered at once",
-                            {{"task", task.state.definition.name}});
-        }
-        if (listening.value_or(true)) co_return;
-        if (!said && around_.clock.now() - started > long_silence) {
-            said = true;
-            around_.log.say(Level::warn,
-                            "Task listens on none of its ports yet: it gets no traffic",
-                            {{"task", task.state.definition.name}});
-        }
-        co_await around_.clock.sleep_until(around_.clock.now() + pause);
-    }
-}
-
-/// Whether the load balancer knows the task at all, and by which port.
-awaitable<void> Supervisor::Impl::learn(Task& task, Watch& watch) {
-    auto& membership = watch.membership;
-    const TargetReport report = co_await membership.load_balancer->state_of(membership.target);
-    if (report.port && !membership.port) task.evidence->named(*report.port);
-}
-
-awaitable<void> Supervisor::Impl::register_target(Task& task, Watch& watch) {
-    auto& membership = watch.membership;
-    co_await membership.load_balancer->register_target(membership.target);
-    watch.registered = true;
-    around_.log.say(Level::debug, "Task registered",
-                    {{"task", task.state.definition.name}, {"loadBalancer", membership.url}});
-}
-
-/// One request to a load balancer, within its time. False: it failed, which is said once.
-awaitable<bool> Supervisor::Impl::attempt(Task& task, Watch& watch, Step step) {
-    std::string trouble = fmt::format("cannot reach {}: no answer in time", watch.membership.url);
-    // Caught here: a task runs without its load balancer, and the log says so.
-    try {
-        const auto limit = after(around_.clock.now(), watch.membership.timeout);
-        const auto in_time =
-            co_await before(around_.clock, limit, done((this->*step)(task, watch)));
-        if (in_time) co_return true;
-    } catch (const LoadBalancerError& error) {
-        trouble = error.what();
-        watch.may_retry = error.retry();
-    } catch (...) {
-        trouble = failure_text();
-    }
-    co_await leave_if_cancelled();
-    if (trouble != watch.error) {
-        around_.log.say(Level::warn, "Task could not be registered",
-                        {{"task", task.state.definition.name},
-                         {"loadBalancer", watch.membership.url},
-                         {"error", trouble}});
-        watch.error = trouble;
-    }
-    co_return false;
 }
 
 // ---------------------------------------------------------------------------------- the table

@@ -1,0 +1,41 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "supervisor/connections.hpp"
+#include "supervisor/load_balancer.hpp"
+
+namespace lastcall {
+
+/// One load balancer's part in a drain: what it said, and since when nobody is inside.
+struct Watch {
+    Membership membership;
+    DrainMode mode = DrainMode::closed;
+    bool registered = true;  ///< we have registered it, or it doesn't want that
+    bool acknowledged = false;
+    bool may_retry = true;
+    int attempts = 0;
+    std::string error;  ///< why it isn't acknowledged, or why it doesn't report
+    std::optional<TargetReport> report;
+    std::optional<Clock::time_point> silent_since;  ///< it has stopped reporting
+    /// If deregistration failed: new connections won't stop coming, these are waited for.
+    std::optional<std::set<std::uint64_t>> open_at_failure;
+    std::optional<Clock::time_point> zero_since, first_zero;
+};
+
+/// The open connections that `mode` waits for: all, or with `idle` those that aren't at rest.
+std::int64_t waited_for(const std::vector<Connection>& open, DrainMode mode, Clock::duration idle);
+
+/// DESIGN section 1's table: whether this load balancer is satisfied at `now`, when the kernel
+/// shows `seen`. Keeps the watch's settle times.
+bool satisfied(Watch& watch, const std::optional<std::vector<Connection>>& seen,
+               Clock::time_point now, Clock::duration idle);
+
+/// Whether its word is enough now: it may have stopped reporting, or, after a reload, not see the
+/// requests that its old process still has.
+bool knows_all(const Watch& watch);
+
+}  // namespace lastcall
