@@ -408,6 +408,12 @@ class LiveTest(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
         self.addCleanup(kill_descendants)
         self.addCleanup(self._tell)
+        self.addCleanup(self._check_sanitizers)
+
+    def _check_sanitizers(self):
+        for process in self.processes:
+            if matches(r"Sanitizer|runtime error:", text := process.stderr()):
+                self.fail(f"{process.name} ({process.pid}) was caught:\n{text[:6000]}")
 
     def _tell(self):
         """After a failure: the last words of everybody."""
