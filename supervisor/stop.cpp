@@ -52,13 +52,13 @@ awaitable<StopRecord> Stop::run() {
     if (recorder_.record().survivors.empty()) {
         became(TaskStatus::deprovisioning);
         co_await whatever_happens(clean_up());
-        became(TaskStatus::stopped);
     }
     co_await leaving_.close();
     watching_.cancel();
     co_await watching_.close();
     auto record = finish();
     co_await recorder_.write(std::nullopt);
+    if (record.survivors.empty()) became(TaskStatus::stopped);  // said when the record is complete
     co_return record;
 }
 

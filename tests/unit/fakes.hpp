@@ -192,12 +192,14 @@ class FakeJournal final : public Journal {
     Clock::duration takes{};
     std::vector<StopRecord> records;
     std::vector<TaskState> tasks;
+    std::function<void(const StopRecord&)> recording;  ///< looks at the world before each record
 
     awaitable<void> record(TaskState task) override {
         co_await work();
         tasks.push_back(std::move(task));
     }
     awaitable<void> record(StopRecord stop, std::optional<std::size_t>) override {
+        if (recording) recording(stop);
         co_await work();
         records.push_back(std::move(stop));
     }

@@ -40,6 +40,16 @@ TEST_CASE_FIXTURE(Stopping, "a phase is in the journal before its action") {
     CHECK(process.tree_signals == Sent{{50s, SIGKILL}});
 }
 
+TEST_CASE_FIXTURE(Stopping, "STOPPED is said when the record is complete, not before") {
+    TaskStatus while_recording{};
+    journal.recording = [&](const StopRecord& record) {
+        if (record.outcome) while_recording = task.last_status;
+    };
+    run();
+    CHECK(while_recording == TaskStatus::deprovisioning);
+    CHECK(task.last_status == TaskStatus::stopped);
+}
+
 TEST_CASE_FIXTURE(Stopping, "a stubborn process is killed when the stop timeout has passed") {
     process.exits_on.clear();
     const auto record = run();
