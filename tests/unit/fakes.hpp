@@ -2,6 +2,7 @@
 #include <csignal>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,11 +56,11 @@ class FakeProcess final : public Process {
         }
         const auto found = tree_leaves_on.find(number);
         if (scope == SignalScope::tree && found != tree_leaves_on.end()) {
-            sim_.at(now + found->second, [this] { leave_tree(); });
+            at(now + found->second, [this] { leave_tree(); });
         }
     }
     void exit_at(Clock::duration time, ExitStatus status) {
-        sim_.at(time, [this, status] { leave(status); });
+        at(time, [this, status] { leave(status); });
     }
     void exit_now(ExitStatus status) { leave(status); }
     awaitable<ExitStatus> exit() override {
@@ -87,7 +88,14 @@ class FakeProcess final : public Process {
         main_gone_.set();
     }
     void leave_tree() { all_gone_.set(); }
+    /// Nothing happens to one that is destroyed by then.
+    void at(Clock::duration time, std::function<void()> action) {
+        sim_.at(time, [here = std::weak_ptr<bool>(here_), action = std::move(action)] {
+            if (!here.expired()) action();
+        });
+    }
 
+    std::shared_ptr<bool> here_ = std::make_shared<bool>(true);
     Sim& sim_;
     std::optional<ExitStatus> status_;
     Event main_gone_, all_gone_;
