@@ -100,13 +100,14 @@ TaskDefinition define(const Settings& settings, const Role& role, const api::Run
 
 TaskDefinition wrapped_task(const Settings& settings, std::vector<std::string> command,
                             std::vector<std::string> environment) {
-    return {.name = settings.task,
-            .containers = {{.name = settings.task,
-                            .command = std::move(command),
-                            .environment = std::move(environment)}},
-            .load_balancers = settings.load_balancers,
-            .ports = settings.ports,
-            .stop = settings.stop};
+    TaskDefinition definition{.name = settings.task,
+                              .load_balancers = settings.load_balancers,
+                              .ports = settings.ports,
+                              .stop = settings.stop};
+    definition.containers.push_back({.name = settings.task,
+                                     .command = std::move(command),
+                                     .environment = std::move(environment)});
+    return definition;
 }
 
 std::function<TaskDefinition(const api::RunRequest&)> task_definer(Settings settings, Role role) {

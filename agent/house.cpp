@@ -151,7 +151,10 @@ std::string random_id() {
         throw std::runtime_error("cannot make a random id: getrandom failed");
     }
     std::string id;
-    for (const unsigned char byte : bytes) id += fmt::format("{:02x}", byte);
+    for (const unsigned char byte : bytes) {
+        id += "0123456789abcdef"[byte / 16];
+        id += "0123456789abcdef"[byte % 16];
+    }
     return id;
 }
 

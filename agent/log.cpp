@@ -91,8 +91,10 @@ class AgentLog : public Log {
         : output_(std::move(output)), least_(least), format_(format) {}
     ~AgentLog() override { tell_dropped(std::chrono::system_clock::now()); }
 
+    bool hears(Level level) const override { return level >= least_ && level != Level::none; }
+
     void say(Level level, std::string_view message, std::initializer_list<Field> fields) override {
-        if (level < least_ || level == Level::none) return;
+        if (!hears(level)) return;
         const auto now = std::chrono::system_clock::now();
         tell_dropped(now);
         if (!write({now, level, message, fields})) ++dropped_;

@@ -2,8 +2,18 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
+#include <istream>
+#include <ostream>
 #include <string_view>
+
+// <iostream> makes the standard streams, and a locale, before main; a wrapped command would wait
+// for them each time. So CLI11, which only names two of them, gets their declarations alone, and
+// parse_options makes them when it needs CLI11.
+#define _GLIBCXX_IOSTREAM 1
+namespace std {
+extern ostream cout, cerr;
+}
+#include <CLI/CLI.hpp>
 
 #include "agent/config/settings.hpp"
 
@@ -59,6 +69,7 @@ Options parse_options(int argc, char** argv) {
         options.arguments.assign(argv + 3, argv + argc);
         return options;
     }
+    const std::ios_base::Init streams;
     CLI::App app(about, "agent");
     app.footer(examples);
     app.require_subcommand(1);

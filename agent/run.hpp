@@ -10,7 +10,7 @@ int run(const Options& options, const Inheritance& inherited);
 /// `agent serve`: a daemon with many tasks (DESIGN section 4).
 int serve(const Options& options, const Inheritance& inherited);
 
-/// The environment of the process, by name.
+/// What the settings are read from: our own variables, and those that name a user's directories.
 std::map<std::string, std::string> environment();
 
 /// Prints every effective value, its source, and the warnings.

@@ -17,13 +17,16 @@ namespace lastcall {
 class Journal {
  public:
     virtual ~Journal() = default;
-    virtual awaitable<void> record(TaskState task) = 0;
+    /// `task` outlives the call.
+    virtual awaitable<void> record(const TaskState& task) = 0;
     /// The stop as it is now. `phase` is the index of the phase that has just begun or ended; none
     /// when the stop itself was requested, shortened or ended.
     virtual awaitable<void> record(StopRecord stop, std::optional<std::size_t> phase) = 0;
     /// Stops of a task, or of all, newest first, at most `limit`.
     virtual awaitable<std::vector<StopRecord>> stops(std::optional<std::string> task,
                                                      std::size_t limit) = 0;
+    /// True: `record` never waits for anything, so nobody need time it.
+    virtual bool is_instant() const { return false; }
 };
 
 }  // namespace lastcall

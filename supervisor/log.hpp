@@ -20,6 +20,8 @@ class Log {
     virtual ~Log() = default;
     virtual void say(Level level, std::string_view message,
                      std::initializer_list<Field> fields = {}) = 0;
+    /// False: what is said at this level goes nowhere, so that its fields need not be made.
+    virtual bool hears(Level) const { return true; }
 };
 
 }  // namespace lastcall

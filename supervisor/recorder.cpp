@@ -49,7 +49,12 @@ awaitable<void> Recorder::write(std::optional<std::size_t> phase) {
     // Caught here, because a full disk must not keep a task alive.
     try {
         auto recording = done(journal_.record(record_, phase));
-        const auto recorded = co_await before(clock_, started + patience_, std::move(recording));
+        std::optional<bool> recorded;
+        if (journal_.is_instant()) {
+            recorded = co_await std::move(recording);
+        } else {
+            recorded = co_await before(clock_, started + patience_, std::move(recording));
+        }
         if (!recorded) trouble = "cannot record a stop in time: the journal is slow";
     } catch (...) {
         trouble = failure_text();

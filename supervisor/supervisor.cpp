@@ -41,7 +41,7 @@ class Supervisor::Impl {
     std::shared_ptr<Task> share(const std::string& name);
     void request_stop(Task& task, const StopRequest& request);
     TaskView view(Task& task);
-    awaitable<void> record(TaskState state);
+    awaitable<void> record(const TaskState& state);
 
     Surroundings around_;
     std::map<std::string, std::shared_ptr<Task>> tasks_;
@@ -232,13 +232,12 @@ TaskView Supervisor::Impl::view(Task& task) {
 }
 
 /// A journal that fails refuses nothing here: the task runs already.
-awaitable<void> Supervisor::Impl::record(TaskState state) {
-    const std::string name = state.definition.name;
+awaitable<void> Supervisor::Impl::record(const TaskState& state) {
     try {
-        co_await around_.journal.record(std::move(state));
+        co_await around_.journal.record(state);
     } catch (...) {
         around_.log.say(Level::error, "Task could not be recorded",
-                        {{"task", name}, {"error", failure_text()}});
+                        {{"task", state.definition.name}, {"error", failure_text()}});
     }
 }
 

@@ -81,12 +81,14 @@ class Logged : public Journal {
  public:
     Logged(Journal& journal, Log& log) : journal_(journal), log_(log) {}
 
-    awaitable<void> record(TaskState task) override {
-        log_.say(Level::debug, "Task status",
-                 {{"task", task.definition.name},
-                  {"knownStatus", std::string(to_string(task.last_status))},
-                  {"desiredStatus", std::string(to_string(task.desired_status))}});
-        return journal_.record(std::move(task));
+    awaitable<void> record(const TaskState& task) override {
+        if (log_.hears(Level::debug)) {
+            log_.say(Level::debug, "Task status",
+                     {{"task", task.definition.name},
+                      {"knownStatus", std::string(to_string(task.last_status))},
+                      {"desiredStatus", std::string(to_string(task.desired_status))}});
+        }
+        return journal_.record(task);
     }
 
     awaitable<void> record(StopRecord stop, std::optional<std::size_t> phase) override {
@@ -99,6 +101,8 @@ class Logged : public Journal {
         return journal_.stops(std::move(task), limit);
     }
 
+    bool is_instant() const override { return journal_.is_instant(); }
+
  private:
     void tell(const StopRecord& stop, std::optional<std::size_t> phase) {
         const auto [known, is_new] = told_.try_emplace(stop.id, false);
@@ -106,7 +110,7 @@ class Logged : public Journal {
         const bool shows = !stop.phases.empty() || stop.outcome.has_value();
         if (!known->second && shows) {
             known->second = true;
-            say(log_, level_of(stop), "Stopping task", why(stop));
+            if (log_.hears(level_of(stop))) say(log_, level_of(stop), "Stopping task", why(stop));
         } else if (!phase && !is_new && !stop.outcome) {
             say(log_, level_of(stop), "Stop was shortened", why(stop));
         }
@@ -119,6 +123,9 @@ class Logged : public Journal {
     }
 
     void tell_phase(const StopRecord& stop, const PhaseRecord& phase) {
+        const bool notable = went_wrong(phase) || phase.phase == Phase::sigkill;
+        const Level level = notable ? Level::warn : level_of(stop);
+        if (!log_.hears(level)) return;
         Fields fields{{"task", stop.task}};
         if (!phase.container.empty()) fields.push_back({"container", phase.container});
         fields.push_back({"phase", std::string(to_string(phase.phase))});
@@ -126,11 +133,11 @@ class Logged : public Journal {
         fields.push_back({"durationMs", milliseconds(phase.duration)});
         for (const auto& [key, value] : phase.detail.entries())
             fields.push_back({key, text(value)});
-        const bool notable = went_wrong(phase) || phase.phase == Phase::sigkill;
-        say(log_, notable ? Level::warn : level_of(stop), "Phase ended", fields);
+        say(log_, level, "Phase ended", fields);
     }
 
     void tell_end(const StopRecord& stop) {
+        if (!log_.hears(level_of_end(stop))) return;
         Fields fields = why(stop);
         fields.push_back({"outcome", std::string(to_string(*stop.outcome))});
         fields.push_back({"durationMs", milliseconds(stop.duration)});

@@ -12,7 +12,7 @@ constexpr std::size_t most_stops = 100;
 class MemoryJournal : public Journal {
  public:
     /// Nobody asks a journal for tasks while the agent that has them lives.
-    awaitable<void> record(TaskState) override { co_return; }
+    awaitable<void> record(const TaskState&) override { co_return; }
 
     awaitable<void> record(StopRecord stop, std::optional<std::size_t>) override {
         const auto known = std::find_if(stops_.begin(), stops_.end(),
@@ -34,6 +34,8 @@ class MemoryJournal : public Journal {
         }
         co_return found;
     }
+
+    bool is_instant() const override { return true; }
 
  private:
     std::deque<StopRecord> stops_;  // newest first

@@ -56,9 +56,9 @@ class SqliteJournal : public Journal {
         writer_.join();
     }
 
-    awaitable<void> record(TaskState task) override {
+    awaitable<void> record(const TaskState& task) override {
         auto purpose = fmt::format("record the task '{}'", task.definition.name);
-        auto write = [task = std::move(task)](Store& store, Receipt&) {
+        auto write = [task](Store& store, Receipt&) {
             store.tasks().write(task);
         };
         const auto receipt =

@@ -202,9 +202,9 @@ class FakeJournal final : public Journal {
     std::vector<TaskState> tasks;
     std::function<void(const StopRecord&)> recording;  ///< looks at the world before each record
 
-    awaitable<void> record(TaskState task) override {
+    awaitable<void> record(const TaskState& task) override {
         co_await work();
-        tasks.push_back(std::move(task));
+        tasks.push_back(task);
     }
     awaitable<void> record(StopRecord stop, std::optional<std::size_t>) override {
         if (recording) recording(stop);

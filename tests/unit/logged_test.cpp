@@ -161,7 +161,7 @@ TEST_CASE_FIXTURE(Telling, "what is told is recorded too") {
 
 TEST_CASE("a journal that fails is told, and its error reaches who records") {
     struct Broken : Journal {
-        awaitable<void> record(TaskState) override { co_return; }
+        awaitable<void> record(const TaskState&) override { co_return; }
         awaitable<void> record(StopRecord, std::optional<std::size_t>) override {
             throw std::runtime_error("cannot record: disk is full");
             co_return;
