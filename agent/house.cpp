@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <sys/random.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 
@@ -68,7 +67,9 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
       kept_(journal(io.get_executor(), *log)),
       journal_(logged(*kept_, *log)),
       load_balancers_(io.get_executor(), *clock, *log, configuration.settings.helper_path),
-      launcher_(child_launcher(io.get_executor(), reaper, inherited, role.mode == Role::Mode::run)),
+      launcher_(
+          child_launcher(io.get_executor(), reaper, inherited,
+                         role.mode == Role::Mode::run ? Orphans::ours_alone : Orphans::marked)),
       supervisor_(std::make_unique<Supervisor>(surroundings(
           *this, configuration.settings, role, *journal_, *launcher_, load_balancers_))),
       context_{.supervisor = *supervisor_,
@@ -130,7 +131,6 @@ void House::leave(int exit_code) {
     server_.reset();
     journal_.reset();
     kept_.reset();
-    std::fflush(nullptr);
     std::_Exit(exit_code);
 }
 

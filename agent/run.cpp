@@ -99,7 +99,7 @@ class Wrapper {
             house.log->say(Level::warn, "No control socket", {{"error", error.what()}});
         }
     }
-    auto process = supervise(house.executor(), house.reaper, launched, id, true);
+    auto process = supervise(house.executor(), house.reaper, launched, id, Orphans::ours_alone);
     Wrapper wrapper(house, settings);
     house.run(wrapper.work(std::move(definition), std::move(id), std::move(process)));
     house.leave(exit_code(wrapper.record()));

@@ -219,6 +219,10 @@ class Gate {
 inline awaitable<void> all(std::vector<awaitable<void>> works) {
     namespace ax = asio::experimental;
     if (works.empty()) co_return;
+    if (works.size() == 1) {
+        co_await std::move(works.front());
+        co_return;
+    }
     const auto executor = co_await asio::this_coro::executor;
     using Spawned =
         decltype(asio::co_spawn(executor, std::declval<awaitable<void>>(), asio::deferred));

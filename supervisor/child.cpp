@@ -5,26 +5,27 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <boost/asio/steady_timer.hpp>
 #include <optional>
-#include <system_error>
 
-#include "supervisor/process_tree.hpp"
+#include "supervisor/oom_kills.hpp"
 
 namespace lastcall {
 namespace {
 
+constexpr int code_of_a_killed_child = 128 + SIGKILL;  // as a shell passes it on
+
 class Child final : public Process {
  public:
     Child(asio::any_io_executor executor, Reaper& reaper, Launched launched, std::string task_id,
-          bool sole)
+          Orphans orphans, std::unique_ptr<Cgroup> cgroup)
         : reaper_(reaper),
           launched_(launched),
-          tree_(launched.pid, std::move(task_id), sole, reaper),
-          ended_(std::move(executor)) {
-        reaper_.expect(launched.pid, [this](ExitStatus status) {
-            status_ = status;
-            ended_.set();
-        });
+          tree_(launched.pid, std::move(task_id), orphans, std::move(cgroup), reaper),
+          ended_(executor),
+          settled_(std::move(executor)) {
+        reaper_.expect(launched.pid, [this](ExitStatus status) { ended(status); });
+        look_out_for_oom_killer(orphans);
     }
     ~Child() override {
         if (!status_) reaper_.forget(launched_.pid);
@@ -34,12 +35,14 @@ class Child final : public Process {
     pid_t id() const override { return launched_.pid; }
 
     void signal(int number, SignalScope scope) override {
+        if (number == SIGKILL) killed_ = true;
+        if (number == SIGCONT && tree_.cgroup()) tree_.cgroup()->thaw();
         if (number == SIGKILL || scope == SignalScope::tree) {
-            for (const pid_t member : tree_.members()) send(member, number);
+            tree_.signal(number);
         } else if (status_) {
             return;  // reaped: the number may be a stranger's
         } else if (scope == SignalScope::group) {
-            send(-launched_.pid, number);
+            ::kill(-launched_.pid, number);
         } else {
             ::syscall(SYS_pidfd_send_signal, launched_.pidfd, number, nullptr, 0);
         }
@@ -52,36 +55,55 @@ class Child final : public Process {
 
     awaitable<void> empty() override {
         co_await ended_.wait();
-        while (!tree_.members().empty()) co_await reaper_.next();
-        reaper_.reap();  // the last one may be a zombie whose SIGCHLD is still to be read
+        while (!tree_.is_empty()) co_await tree_.changed();
     }
 
-    std::vector<Survivor> survivors() override {
-        reaper_.reap();  // one that ended this instant isn't one
-        std::vector<Survivor> survivors;
-        for (const pid_t member : tree_.members()) {
-            survivors.push_back(ProcessTree::describe(member));
-        }
-        return survivors;
+    std::vector<Survivor> survivors() override { return tree_.survivors(); }
+    std::vector<Survivor> strays() override { return tree_.strays(); }
+    std::string cgroup() const override {
+        return tree_.cgroup() ? tree_.cgroup()->path() : std::string();
+    }
+    void clean_up() override {
+        if (tree_.cgroup()) tree_.cgroup()->remove();
     }
 
  private:
-    void send(pid_t to, int number) {
-        if (to == 0 || to == 1 || to == -1) return;  // never everybody, never init
-        ::kill(to, number);                          // ESRCH: gone meanwhile
+    void ended(ExitStatus status) {
+        const bool by_kill = status.signal == SIGKILL || status.code == code_of_a_killed_child;
+        status.out_of_memory = by_kill && !killed_ && oom_.any();
+        status_ = status;
+        ended_.set();
+    }
+
+    /// A wrapped command's start has no time for this. As PID 1 there was nobody before us to be
+    /// killed; elsewhere a command that lives shorter dies without this being known.
+    void look_out_for_oom_killer(Orphans orphans) {
+        if (orphans == Orphans::marked) return oom_.begin(cgroup());
+        if (::getpid() == 1) return oom_.begin({}, true);
+        settled_.expires_after(std::chrono::milliseconds(200));
+        settled_.async_wait([this](const boost::system::error_code& error) {
+            if (!error) oom_.begin();
+        });
     }
 
     Reaper& reaper_;
     Launched launched_;
     ProcessTree tree_;
     Event ended_;
+    asio::steady_timer settled_;
+    OomKills oom_;
+    bool killed_ = false;  ///< by us
     std::optional<ExitStatus> status_;
 };
 
 class ChildLauncher final : public Launcher {
  public:
-    ChildLauncher(asio::any_io_executor executor, Reaper& reaper, Inheritance inherited, bool sole)
-        : executor_(std::move(executor)), reaper_(reaper), inherited_(inherited), sole_(sole) {}
+    ChildLauncher(asio::any_io_executor executor, Reaper& reaper, Inheritance inherited,
+                  Orphans orphans)
+        : executor_(std::move(executor)),
+          reaper_(reaper),
+          inherited_(inherited),
+          orphans_(orphans) {}
 
     std::unique_ptr<Process> launch(const ContainerDefinition& container,
                                     const std::string& task_id) override {
@@ -93,26 +115,50 @@ class ChildLauncher final : public Launcher {
                               .keep_descriptors = false,
                               .inherited = inherited_};
         options.environment.push_back("LASTCALL_TASK=" + task_id);
-        return supervise(executor_, reaper_, lastcall::launch(options), task_id, sole_);
+        std::unique_ptr<Cgroup> cgroup;
+        if (orphans_ != Orphans::ours_alone) {
+            cgroup =
+                Cgroup::make(executor_, fmt::format("lastcall-{}-{}", task_id, container.name));
+        }
+        const auto launched = launch_into(cgroup, options);
+        const auto orphans = container.is_hook ? Orphans::elsewhere : orphans_;
+        return supervise(executor_, reaper_, launched, task_id, orphans, std::move(cgroup));
     }
 
  private:
+    /// A cgroup that can be made isn't always one that a process can be born in: then without.
+    static Launched launch_into(std::unique_ptr<Cgroup>& cgroup, LaunchOptions& options) {
+        if (!cgroup) return lastcall::launch(options);
+        options.cgroup = cgroup->directory();
+        try {
+            return lastcall::launch(options);
+        } catch (const LaunchError& error) {
+            cgroup->remove();
+            if (error.executing()) throw;
+        }
+        cgroup.reset();
+        options.cgroup = -1;
+        return lastcall::launch(options);
+    }
+
     asio::any_io_executor executor_;
     Reaper& reaper_;
     Inheritance inherited_;
-    bool sole_;
+    Orphans orphans_;
 };
 
 }  // namespace
 
 std::unique_ptr<Process> supervise(asio::any_io_executor executor, Reaper& reaper,
-                                   Launched launched, std::string task_id, bool sole) {
-    return std::make_unique<Child>(std::move(executor), reaper, launched, std::move(task_id), sole);
+                                   Launched launched, std::string task_id, Orphans orphans,
+                                   std::unique_ptr<Cgroup> cgroup) {
+    return std::make_unique<Child>(std::move(executor), reaper, launched, std::move(task_id),
+                                   orphans, std::move(cgroup));
 }
 
 std::unique_ptr<Launcher> child_launcher(asio::any_io_executor executor, Reaper& reaper,
-                                         Inheritance inherited, bool sole) {
-    return std::make_unique<ChildLauncher>(std::move(executor), reaper, inherited, sole);
+                                         Inheritance inherited, Orphans orphans) {
+    return std::make_unique<ChildLauncher>(std::move(executor), reaper, inherited, orphans);
 }
 
 }  // namespace lastcall

@@ -137,8 +137,8 @@ int open_for(const std::string& path, int flags) {
 
 /// Shares our memory until it executes: the quickest way there is, vfork(2).
 int clone_sharing(Plan& plan, int& pidfd) {
-    // One launch at a time: the parent waits (CLONE_VFORK).
-    alignas(16) static char stack[64 * 1024];
+    // Below ours, where the next pages are: the parent waits, and calls nothing (CLONE_VFORK).
+    alignas(16) char stack[16 * 1024];
     return ::clone(child_main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
                    &plan, &pidfd);
 }
@@ -239,19 +239,22 @@ Launched launch(const LaunchOptions& options) {
     if (options.command.empty() || options.command.front().empty()) {
         throw LaunchError(ENOENT, "cannot start ''", true);
     }
-    auto environment = options.environment;
-    const auto paths = candidates(options.command.front(), variable(environment, "PATH"));
+    const auto paths = candidates(options.command.front(), variable(options.environment, "PATH"));
     Plan plan;
-    for (auto& each : environment) {
-        if (!each.starts_with("LISTEN_PID=")) continue;
-        each.resize(std::strlen("LISTEN_PID=") + listen_pid_digits);
-        plan.listen_pid = each.data() + std::strlen("LISTEN_PID=");
-    }
     plan.paths = pointers(paths);
     plan.argv = pointers(options.command);
     plan.shell_argv = plan.argv;
     plan.shell_argv.insert(plan.shell_argv.begin(), "/bin/sh");
-    plan.envp = pointers(environment);
+    plan.envp = pointers(options.environment);
+    std::string listen_pid = "LISTEN_PID=";
+    for (auto& each : plan.envp) {
+        if (!each || !std::string_view(each).starts_with(listen_pid)) continue;
+        const auto digits = listen_pid.size();
+        listen_pid.resize(digits + listen_pid_digits);
+        plan.listen_pid = listen_pid.data() + digits;
+        each = listen_pid.data();
+        break;
+    }
     plan.directory =
         options.working_directory.empty() ? nullptr : options.working_directory.c_str();
     plan.keep_descriptors = options.keep_descriptors;

@@ -1,5 +1,7 @@
 #include "supervisor/phase.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "supervisor/vocabulary.hpp"
@@ -21,6 +23,13 @@ constexpr Word<StopOutcome> stop_outcomes[] = {
     {StopOutcome::killed, "killed"},
     {StopOutcome::exited, "exited"},
     {StopOutcome::unkillable, "unkillable"},
+};
+
+constexpr Word<Killer> killers[] = {
+    {Killer::sigterm, "SIGTERM"},
+    {Killer::sigkill, "SIGKILL"},
+    {Killer::oom_killer, "OomKiller"},
+    {Killer::somebody_else, "SomebodyElse"},
 };
 
 }  // namespace
@@ -54,5 +63,17 @@ std::string to_string(const Requester& requester) {
 std::string_view to_string(Phase phase) { return spelling_of(phase, phases); }
 std::string_view to_string(Outcome outcome) { return spelling_of(outcome, outcomes); }
 std::string_view to_string(StopOutcome outcome) { return spelling_of(outcome, stop_outcomes); }
+std::string_view to_string(Killer killer) { return spelling_of(killer, killers); }
+std::optional<Killer> killer(std::string_view text) { return value_of(text, killers); }
+
+std::string to_string(const std::vector<Survivor>& survivors) {
+    std::string all;
+    for (const auto& each : survivors) {
+        all += fmt::format("{}{} '{}' {}", all.empty() ? "" : ", ", each.pid, each.command,
+                           each.state);
+        if (!each.wait_channel.empty()) all += " " + each.wait_channel;
+    }
+    return all;
+}
 
 }  // namespace lastcall

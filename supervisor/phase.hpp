@@ -63,11 +63,22 @@ struct Survivor {
     friend bool operator==(const Survivor&, const Survivor&) = default;
 };
 
+/// "4711 'nfs-mount' D rpc_wait, 4712 …"
+std::string to_string(const std::vector<Survivor>& survivors);
+
+/// Who sent the signal that ended a main process.
+enum class Killer {
+    sigterm,        ///< we, in the phase SIGTERM
+    sigkill,        ///< we, in the phase SIGKILL
+    oom_killer,     ///< the kernel, for its memory
+    somebody_else,  ///< or itself; not a fault, which nobody sends
+};
+
 struct ContainerEnd {
     std::string name;
     std::optional<ExitStatus> exit;
-    std::optional<Phase> killed_by;  ///< the phase whose signal ended it: SIGTERM or SIGKILL
-    std::string reason;
+    std::optional<Killer> killed_by;
+    std::string reason;  ///< "OutOfMemoryError: …"; empty when there is nothing to tell
 };
 
 struct StopRecord {
@@ -92,5 +103,7 @@ struct StopRecord {
 std::string_view to_string(Phase phase);          // "DEREGISTER", …
 std::string_view to_string(Outcome outcome);      // "timed_out", …
 std::string_view to_string(StopOutcome outcome);  // "graceful", …
+std::string_view to_string(Killer killer);        // "SIGTERM", "OomKiller", …
+std::optional<Killer> killer(std::string_view text);
 
 }  // namespace lastcall

@@ -2,6 +2,7 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "supervisor/phase.hpp"
@@ -24,6 +25,12 @@ class Process {
     virtual awaitable<void> empty() = 0;
     /// Who is left now, the main process included.
     virtual std::vector<Survivor> survivors() = 0;
+    /// Who may be left of it, or of another task: nothing tells whose they are.
+    virtual std::vector<Survivor> strays() { return {}; }
+    /// The cgroup that was made for it; empty: none.
+    virtual std::string cgroup() const { return {}; }
+    /// Removes that cgroup. Throws std::system_error.
+    virtual void clean_up() {}
 };
 
 /// Starts containers. An interface for the same reason.

@@ -1,140 +1,181 @@
 #include "supervisor/process_tree.hpp"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <sched.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
+#include <boost/asio/steady_timer.hpp>
+#include <set>
+
+#include "supervisor/proc.hpp"
 
 namespace lastcall {
 namespace {
 
-/// A whole file under /proc; empty if it can't be read (the process is gone, or isn't ours to see).
-std::string contents(const std::string& path) {
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (file == -1) return {};
-    std::string text;
-    char block[4096];
-    for (ssize_t got = 0; (got = ::read(file, block, sizeof block)) > 0;)
-        text.append(block, static_cast<std::size_t>(got));
-    ::close(file);
-    return text;
+constexpr auto look_again = std::chrono::milliseconds(50);  // where the kernel tells us nothing
+constexpr int most_rounds = 100;  // of killing what was forked meanwhile; then the caller's turn
+
+Survivor describe(pid_t pid) {
+    const auto status = proc::status_of(pid);
+    return {.pid = pid,
+            .command = status.command,
+            .state = status.state,
+            .wait_channel = proc::wait_channel_of(pid)};
 }
 
-/// The fields of /proc/PID/stat behind the command's name, which may hold anything: proc(5).
-struct Stat {
-    std::string command;
-    char state = '?';
-    pid_t parent = 0;
-};
-Stat stat_of(pid_t pid) {
-    const std::string text = contents(fmt::format("/proc/{}/stat", pid));
-    const auto open = text.find('('), close = text.rfind(')');
-    if (open == std::string::npos || close == std::string::npos || close + 4 > text.size())
-        return {};
-    return {.command = text.substr(open + 1, close - open - 1),
-            .state = text[close + 2],
-            .parent = std::atoi(text.c_str() + close + 4)};
-}
-
-template <class Each>
-void for_each_number_in(const std::string& folder, const Each& each) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(folder.c_str()), ::closedir);
-    if (!listing) return;
-    while (const dirent* entry = ::readdir(listing.get())) {
-        const int number = std::atoi(entry->d_name);
-        if (number > 0) each(number);
-    }
-}
-
-/// Children by /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN), each thread's own.
-std::vector<pid_t> children_listed(pid_t pid) {
-    std::vector<pid_t> children;
-    for_each_number_in(fmt::format("/proc/{}/task", pid), [pid, &children](int thread) {
-        const std::string text = contents(fmt::format("/proc/{}/task/{}/children", pid, thread));
-        const char* at = text.c_str();
-        for (char* end = nullptr;; at = end) {
-            const long child = std::strtol(at, &end, 10);
-            if (end == at) break;
-            children.push_back(static_cast<pid_t>(child));
-        }
-    });
-    return children;
-}
-
-/// The same by a walk over all processes, for kernels without those lists.
-std::vector<pid_t> children_found(pid_t pid) {
-    std::vector<pid_t> children;
-    for_each_number_in("/proc", [pid, &children](int other) {
-        if (stat_of(other).parent == pid) children.push_back(other);
-    });
-    return children;
-}
-
-std::vector<pid_t> children_of(pid_t pid) {
-    static const bool listed =
-        ::access(fmt::format("/proc/self/task/{}/children", ::getpid()).c_str(), R_OK) == 0;
-    return listed ? children_listed(pid) : children_found(pid);
-}
-
-/// In the middle of an execve a process has no environment for a moment: look again.
-std::string environment_of(pid_t pid) {
-    constexpr int looks = 50;
-    std::string environment;
-    for (int look = 0; look < looks && environment.empty(); ++look) {
-        if (look > 0) ::sched_yield();
-        environment = contents(fmt::format("/proc/{}/environ", pid));
-    }
-    return environment;
-}
-
-bool is_alive(pid_t pid) {
-    const char state = stat_of(pid).state;
-    return state != '?' && state != 'Z' && state != 'X';
+void send(pid_t to, int number) {
+    if (to > 1) ::kill(to, number);  // never everybody, never init; ESRCH: gone meanwhile
 }
 
 }  // namespace
 
-ProcessTree::ProcessTree(pid_t main, std::string mark, bool sole, const Reaper& reaper)
-    : main_(main), mark_(std::move(mark)), sole_(sole), reaper_(reaper) {}
+ProcessTree::ProcessTree(pid_t main, std::string mark, Orphans orphans,
+                         std::unique_ptr<Cgroup> cgroup, Reaper& reaper)
+    : main_(main),
+      mark_(std::move(mark)),
+      orphans_(orphans),
+      cgroup_(std::move(cgroup)),
+      reaper_(reaper) {
+    if (orphans_ == Orphans::marked) reaper_.kinship.begins(mark_, proc::start_of(main_));
+}
 
-std::vector<pid_t> ProcessTree::members() const {
-    std::vector<pid_t> members;
-    for (const pid_t child : children_of(::getpid())) {
-        const bool main = child == main_ && reaper_.is_ours(child);
-        if (main || is_orphan_of_ours(child)) members.push_back(child);
+ProcessTree::~ProcessTree() { reaper_.kinship.ends(mark_); }
+
+/// The children of ours that it hangs from, and whoever is known without that.
+std::vector<pid_t> ProcessTree::roots() {
+    std::vector<pid_t> roots;
+    if (cgroup_) roots = cgroup_->members();
+    if (orphans_ == Orphans::elsewhere) {
+        if (reaper_.is_ours(main_)) roots.push_back(main_);
+        const std::string mark = '\0' + ("LASTCALL_TASK=" + mark_) + '\0';
+        for (const pid_t each : proc::everybody()) {
+            const std::string environment =
+                '\0' + proc::contents("/proc/" + std::to_string(each) + "/environ") + '\0';
+            if (environment.find(mark) != std::string::npos) roots.push_back(each);
+        }
+        return roots;
     }
-    for (std::size_t next = 0; next < members.size(); ++next) {
-        for (const pid_t child : children_of(members[next])) {
-            if (std::find(members.begin(), members.end(), child) == members.end()) {
-                members.push_back(child);
-            }
+    for (const pid_t child : proc::children_of(::getpid())) {
+        const bool main = child == main_ && reaper_.is_ours(child);
+        if (main || is_an_orphan(child)) roots.push_back(child);
+    }
+    return roots;
+}
+
+bool ProcessTree::is_an_orphan(pid_t child) {
+    if (reaper_.is_ours(child)) return false;  // another container's main process, or a helper
+    if (orphans_ == Orphans::ours_alone) return true;
+    const auto start = proc::start_of(child);
+    return reaper_.kinship.task_of(child, start, proc::environment_of(child)) == mark_;
+}
+
+/// A cgroup tells by itself whose they are.
+bool ProcessTree::remembers() const { return orphans_ == Orphans::marked && !cgroup_; }
+
+/// Parents first.
+std::vector<pid_t> ProcessTree::members() {
+    std::vector<pid_t> found = roots();
+    std::set<pid_t> known(found.begin(), found.end());
+    for (std::size_t next = 0; next < found.size(); ++next) {
+        for (const pid_t child : proc::children_of(found[next])) {
+            if (known.insert(child).second) found.push_back(child);
         }
     }
-    std::erase_if(members, [](pid_t pid) { return !is_alive(pid); });
+    std::vector<pid_t> members;
+    for (const pid_t pid : known) {
+        if (!proc::status_of(pid).is_alive()) continue;
+        members.push_back(pid);
+        if (remembers()) reaper_.kinship.remember(pid, proc::start_of(pid), mark_);
+    }
     return members;
 }
 
-bool ProcessTree::is_orphan_of_ours(pid_t pid) const {
-    if (reaper_.is_ours(pid)) return false;  // another container's main process, or a helper
-    if (sole_) return true;
-    // Between two variables there is a zero byte, and the first one follows none.
-    const std::string environment = '\0' + environment_of(pid) + '\0';
-    return environment.find('\0' + ("LASTCALL_TASK=" + mark_) + '\0') != std::string::npos;
+/// What there is without a name: no /proc shows it.
+constexpr pid_t unseen = 0;
+
+std::vector<pid_t> ProcessTree::alive() {
+    const bool any_child = reaper_.reap();  // one that ended this instant isn't one
+    if (!any_child && orphans_ != Orphans::elsewhere && !cgroup_) return {};
+    if (is_visible()) return members();
+    if (reaper_.is_ours(main_)) return {main_};
+    if (orphans_ == Orphans::ours_alone) return {unseen};
+    return {};
 }
 
-Survivor ProcessTree::describe(pid_t pid) {
-    const Stat stat = stat_of(pid);
-    std::string channel = contents(fmt::format("/proc/{}/wchan", pid));
-    if (channel == "0") channel.clear();
-    return {.pid = pid,
-            .command = stat.command,
-            .state = stat.state,
-            .wait_channel = std::move(channel)};
+bool ProcessTree::is_empty() {
+    if (cgroup_ && cgroup_->is_populated()) return false;
+    const bool empty = alive().empty();
+    if (empty && !reaper_.is_ours(main_)) reaper_.kinship.ends(mark_);
+    return empty;
+}
+
+std::vector<Survivor> ProcessTree::survivors() {
+    std::vector<Survivor> survivors;
+    for (const pid_t pid : alive()) {
+        Survivor survivor = describe(pid);
+        if (survivor.state != '?' || !is_visible()) survivors.push_back(std::move(survivor));
+    }
+    return survivors;
+}
+
+/// Looked at late where a start has no time for it.
+bool ProcessTree::is_visible() {
+    if (!visible_) visible_ = proc::is_there();
+    return *visible_;
+}
+
+void ProcessTree::signal(int number) {
+    if (cgroup_ && number == SIGKILL) cgroup_->kill();
+    if (!is_visible()) return signal_unseen(number);
+    std::set<pid_t> done;
+    for (int round = 0; round < most_rounds; ++round) {
+        bool any_new = false;
+        for (const pid_t member : members()) {
+            if (!done.insert(member).second) continue;
+            any_new = true;
+            send(member, number);
+        }
+        if (number != SIGKILL || !any_new) return;
+    }
+}
+
+/// Without /proc: as PID 1 to everybody there is but us (kill(2)), else to the main process's
+/// group.
+void ProcessTree::signal_unseen(int number) {
+    if (::getpid() == 1) {
+        ::kill(-1, number);
+    } else if (reaper_.is_ours(main_) && main_ > 1) {
+        ::kill(-main_, number);
+    }
+}
+
+std::vector<Survivor> ProcessTree::strays() {
+    std::vector<Survivor> strays;
+    if (orphans_ != Orphans::marked || cgroup_ || !is_visible()) return strays;
+    for (const pid_t child : proc::children_of(::getpid())) {
+        if (reaper_.is_ours(child) || !proc::status_of(child).is_alive()) continue;
+        const auto start = proc::start_of(child);
+        if (reaper_.kinship.task_of(child, start, proc::environment_of(child))) continue;
+        const auto suspects = reaper_.kinship.suspects(start);
+        const bool may_be = std::find(suspects.begin(), suspects.end(), mark_) != suspects.end();
+        if (may_be) strays.push_back(describe(child));
+    }
+    return strays;
+}
+
+awaitable<void> ProcessTree::changed() {
+    if (orphans_ != Orphans::elsewhere && !cgroup_) {
+        co_await reaper_.next();
+        co_return;
+    }
+    if (cgroup_) {
+        auto emptied = done(cgroup_->changed());
+        co_await unless(reaper_.next(), std::move(emptied));
+        co_return;
+    }
+    asio::steady_timer again(co_await asio::this_coro::executor, look_again);
+    auto waited = done(again.async_wait(use_awaitable));
+    co_await unless(reaper_.next(), std::move(waited));
 }
 
 }  // namespace lastcall

@@ -1,36 +1,65 @@
 #pragma once
 #include <sys/types.h>
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "supervisor/cgroup.hpp"
 #include "supervisor/phase.hpp"
 #include "supervisor/reaper.hpp"
 
 namespace lastcall {
 
-/// Everything that a container ever forked, also after setsid and a double fork: the descendants of
-/// its main process, and orphans that came to us and carry its mark.
+/// Where the orphans of a task go, and how they are told from others'.
+enum class Orphans {
+    ours_alone,  ///< to us, and there is no other task: every one is this task's
+    marked,      ///< to us, and so do other tasks': by LASTCALL_TASK in their environment
+    elsewhere,   ///< not to us (no subreaper): found by their mark, wherever they are
+};
+
+/// Everything that a container ever forked, also after setsid and a double fork: who is in its
+/// cgroup, if it has one; the descendants of its main process; and orphans.
 ///
 /// As PID 1 or a subreaper we inherit every orphan, so a tree is empty exactly when none of our own
 /// children belongs to it: each step towards that is a SIGCHLD, and nothing is polled.
 class ProcessTree {
  public:
-    /// `mark`: LASTCALL_TASK's value in the environment of its processes. `sole`: there is no other
-    /// task, so every orphan is this one's, whatever its environment says.
-    ProcessTree(pid_t main, std::string mark, bool sole, const Reaper& reaper);
+    /// `mark`: LASTCALL_TASK's value in the environment of its processes.
+    ProcessTree(pid_t main, std::string mark, Orphans orphans, std::unique_ptr<Cgroup> cgroup,
+                Reaper& reaper);
+    ~ProcessTree();
+    ProcessTree(const ProcessTree&) = delete;
+    ProcessTree& operator=(const ProcessTree&) = delete;
 
-    /// Those alive now, parents first; a zombie is not.
-    std::vector<pid_t> members() const;
-    static Survivor describe(pid_t pid);
+    bool is_empty();
+    /// Those alive now; a zombie is not. Without /proc they are one, without a name.
+    std::vector<Survivor> survivors();
+    /// To each of them; SIGKILL until nobody new is found.
+    void signal(int number);
+    /// Orphans that may be this task's or another's: their environment is cleared or unreadable,
+    /// and nobody saw them before.
+    std::vector<Survivor> strays();
+    /// Returns when somebody of it may have gone.
+    awaitable<void> changed();
+    Cgroup* cgroup() const { return cgroup_.get(); }
 
  private:
-    bool is_orphan_of_ours(pid_t pid) const;
+    std::vector<pid_t> members();
+    std::vector<pid_t> roots();
+    std::vector<pid_t> alive();
+    bool is_an_orphan(pid_t child);
+    bool is_visible();
+    bool remembers() const;
+    void signal_unseen(int number);
 
     pid_t main_;
     std::string mark_;
-    bool sole_;
-    const Reaper& reaper_;
+    Orphans orphans_;
+    std::unique_ptr<Cgroup> cgroup_;
+    Reaper& reaper_;
+    std::optional<bool> visible_;  ///< whether there is a /proc; not looked at yet: neither
 };
 
 }  // namespace lastcall

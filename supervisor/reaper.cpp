@@ -2,15 +2,17 @@
 
 #include <sys/wait.h>
 
+#include <cerrno>
 #include <utility>
 
 namespace lastcall {
 
-void Reaper::reap() {
-    bool any = false;
+bool Reaper::reap() {
+    bool any = false, childless = false;
     for (;;) {
         siginfo_t info{};
-        if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == -1 || info.si_pid == 0) break;
+        childless = ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == -1 && errno == ECHILD;
+        if (info.si_pid == 0) break;
         any = true;
         const auto expected = ours_.find(info.si_pid);
         if (expected == ours_.end()) continue;
@@ -21,6 +23,7 @@ void Reaper::reap() {
                                                       .core_dumped = info.si_code == CLD_DUMPED});
     }
     if (any) reaped_.beat();
+    return !childless;
 }
 
 }  // namespace lastcall

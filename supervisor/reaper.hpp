@@ -5,6 +5,7 @@
 #include <map>
 
 #include "supervisor/await.hpp"
+#include "supervisor/kinship.hpp"
 #include "supervisor/task.hpp"
 
 namespace lastcall {
@@ -24,10 +25,13 @@ class Reaper {
     void forget(pid_t pid) { ours_.erase(pid); }
     bool is_ours(pid_t pid) const { return ours_.contains(pid); }
 
-    /// Collects all that have ended; call it on every SIGCHLD (they coalesce). Never waits.
-    void reap();
+    /// Collects all that have ended; call it on every SIGCHLD (they coalesce). Never waits. False
+    /// when no child is left, living or dead.
+    bool reap();
     /// Returns after the next time anybody was reaped.
     awaitable<void> next() { return reaped_.next(); }
+
+    Kinship kinship;  ///< whose the orphans are
 
  private:
     std::map<pid_t, std::function<void(ExitStatus)>> ours_;

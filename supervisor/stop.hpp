@@ -5,19 +5,11 @@
 #include <vector>
 
 #include "supervisor/drain.hpp"
+#include "supervisor/ending.hpp"
 #include "supervisor/process.hpp"
 #include "supervisor/stop_request.hpp"
 
 namespace lastcall {
-
-/// One container of a task that is being stopped.
-struct StoppingContainer {
-    std::string name;
-    Process& process;
-    bool essential = true;
-    std::optional<Clock::duration> stop_timeout;  ///< its own; wins over the task's
-    std::vector<std::size_t> after;  ///< those that depend on it: they must have ended first
-};
 
 /// What a stop works with. All of it outlives the stop.
 struct StopScene {
@@ -55,10 +47,12 @@ class Stop {
     StopProgress progress() const;
 
  private:
-    struct Ending {
-        std::optional<Clock::time_point> signalled, killed;
+    struct One {
+        One(const Ending::Scene& scene, const StoppingContainer& container,
+            asio::any_io_executor executor)
+            : ending(scene, container), over(std::move(executor)) {}
+        Ending ending;
         Event over;
-        bool gone = false;
     };
 
     awaitable<void> leave_load_balancers();
@@ -71,14 +65,9 @@ class Stop {
     void say_failure(std::string_view what);
     void watch_exits();
     awaitable<void> watch_exit(Process& process);
-    awaitable<void> run_pre_stop(std::size_t phase);
     awaitable<void> end(std::size_t index);
-    awaitable<bool> leave_on_signal(std::size_t index);
-    awaitable<bool> tree_leaves(std::size_t index, std::size_t phase);
-    awaitable<bool> kill(std::size_t index);
-    void signal(Process& process, int number, SignalScope scope);
+    awaitable<void> clean_up(const StoppingContainer& container);
     void became(TaskStatus status);
-    ContainerEnd how_it_ended(std::size_t index) const;
 
     StopScene scene_;
     StopLimits limits_;
@@ -86,9 +75,7 @@ class Stop {
     Event gone_;  ///< an essential container has exited
     Leaving leaving_;
     Gate watching_;
-    std::vector<std::unique_ptr<Ending>> endings_;
-    std::vector<std::optional<ExitStatus>> exits_;
-    int stop_signal_;
+    std::vector<std::unique_ptr<One>> endings_;  ///< by container
     bool exited_by_itself_;
 };
 

@@ -46,6 +46,7 @@ struct ExitStatus {
     int code = 0;    ///< 0 to 255; meaningful if `signal` is 0
     int signal = 0;  ///< the signal that ended it, or 0
     bool core_dumped = false;
+    bool out_of_memory = false;  ///< by the OOM killer
     friend bool operator==(const ExitStatus&, const ExitStatus&) = default;
 };
 
@@ -59,6 +60,7 @@ struct ContainerDefinition {
     bool essential = true;
     std::vector<std::string> depends_on;
     std::optional<Clock::duration> stop_timeout;  ///< wins over the task's
+    bool is_hook = false;  ///< runs beside the task: only what it forks itself is its own
 };
 
 /// How a task is to be stopped, as configured. A request may differ (StopRequest).

@@ -74,6 +74,7 @@ ContainerEnd describe(const lastcall::ContainerEnd& end) {
     ContainerEnd shape;
     shape.name = end.name;
     set_exit(shape, end.exit);
+    if (end.exit && end.exit->core_dumped) shape.coreDumped = true;
     shape.killedBy = spelling(end.killed_by);
     shape.reason = unless_empty(end.reason);
     return shape;

@@ -38,6 +38,7 @@ void fields(IO& io, T& it, std::type_identity<ContainerEnd>) {
     io.must("name", it.name);
     io.null("exitCode", it.exitCode);
     io.null("signal", it.signal);
+    io.may("coreDumped", it.coreDumped);
     io.null("killedBy", it.killedBy);
     io.null("reason", it.reason);
 }

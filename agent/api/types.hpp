@@ -54,7 +54,8 @@ struct ContainerEnd {
     std::string name;
     std::optional<std::int64_t> exitCode;
     std::optional<std::string> signal;    ///< "SIGKILL", if one ended it
-    std::optional<std::string> killedBy;  ///< the phase that did
+    std::optional<bool> coreDumped;       ///< true, or left out
+    std::optional<std::string> killedBy;  ///< "SIGTERM", "SIGKILL", "OomKiller", "SomebodyElse"
     std::optional<std::string> reason;
 };
 

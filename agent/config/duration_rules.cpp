@@ -25,9 +25,9 @@ bool is_bare_number(std::string_view text) {
 /// The duration that is given, put within its bounds; nullopt: the fallback is in force.
 std::optional<Clock::duration> within(Reading& reading, const Bounds& bounds,
                                       std::string_view fallback_in_words = {}) {
+    if (reading.text.empty()) return std::nullopt;
     const std::string fallback = fallback_in_words.empty() ? format_duration(bounds.fallback)
                                                            : std::string(fallback_in_words);
-    if (reading.text.empty()) return std::nullopt;
     const auto given = parse_duration(reading.text);
     if (!given) {
         warn(reading, fmt::format("not {}", expected), fallback);

@@ -73,20 +73,27 @@ constexpr Entry entries[] = {
      "where the programs `agent-lb-SCHEME` are looked for", rules::helper_path},
 };
 
+/// Both maps are small, and a lookup by key would make a string of the name each time: this stands
+/// before the command's start.
+const std::string* text_of(std::string_view name, const std::map<std::string, std::string>& texts) {
+    for (const auto& [key, text] : texts) {
+        if (key == name) return &text;
+    }
+    return nullptr;
+}
+
 SettingRow read(const Entry& entry, const Role& role,
                 const std::map<std::string, std::string>& environment,
                 const std::map<std::string, std::string>& flags, Configuration& out) {
-    const auto flag = flags.find(entry.flag);
-    const auto variable = environment.find(entry.name);
-    const bool by_flag = flag != flags.end();
-    const std::string flag_name = fmt::format("--{}", entry.flag);
-    std::string_view text;
-    if (variable != environment.end()) text = variable->second;
-    if (by_flag) text = flag->second;
-    Reading reading{by_flag ? flag_name : entry.name, text, role, environment, out};
-    auto [value, given] = entry.rule(reading);
-    const std::string source = !given ? "default" : by_flag ? "flag" : "environment";
-    return {entry.name, flag_name, std::move(value), source};
+    const std::string* const flag = text_of(entry.flag, flags);
+    const std::string* const variable = text_of(entry.name, environment);
+    const std::string* const given = flag ? flag : variable;
+    std::string flag_name = std::string("--") + entry.flag;
+    Reading reading{flag ? flag_name : entry.name, given ? *given : std::string_view(), role,
+                    environment, out};
+    auto [value, in_force] = entry.rule(reading);
+    const char* const source = !in_force ? "default" : flag ? "flag" : "environment";
+    return {entry.name, std::move(flag_name), std::move(value), source};
 }
 
 /// With a deadline and no stop timeout of its own the signalled task has all that is left of the

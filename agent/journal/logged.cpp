@@ -65,17 +65,6 @@ Fields why(const StopRecord& stop) {
             {"requestedBy", to_string(stop.requested_by)}};
 }
 
-/// "4711 'nfs-mount' D rpc_wait, 4712 …"
-std::string names(const std::vector<Survivor>& survivors) {
-    std::string all;
-    for (const auto& each : survivors) {
-        all += fmt::format("{}{} '{}' {}", all.empty() ? "" : ", ", each.pid, each.command,
-                           each.state);
-        if (!each.wait_channel.empty()) all += " " + each.wait_channel;
-    }
-    return all;
-}
-
 /// Tells, then records: a slow disk delays no line.
 class Logged : public Journal {
  public:
@@ -142,7 +131,7 @@ class Logged : public Journal {
         fields.push_back({"outcome", std::string(to_string(*stop.outcome))});
         fields.push_back({"durationMs", milliseconds(stop.duration)});
         fields.push_back({"savedMs", milliseconds(stop.saved)});
-        if (!stop.survivors.empty()) fields.push_back({"survivors", names(stop.survivors)});
+        if (!stop.survivors.empty()) fields.push_back({"survivors", to_string(stop.survivors)});
         const bool gone = stop.outcome != StopOutcome::unkillable;
         say(log_, level_of_end(stop), gone ? "Task stopped" : "Cannot stop task", fields);
     }

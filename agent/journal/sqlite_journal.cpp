@@ -58,9 +58,7 @@ class SqliteJournal : public Journal {
 
     awaitable<void> record(const TaskState& task) override {
         auto purpose = fmt::format("record the task '{}'", task.definition.name);
-        auto write = [task](Store& store, Receipt&) {
-            store.tasks().write(task);
-        };
+        auto write = [task](Store& store, Receipt&) { store.tasks().write(task); };
         const auto receipt =
             hand_over({Job::Kind::write, std::move(purpose), std::move(write), {}});
         co_await receipt->done.wait();

@@ -155,7 +155,7 @@ std::vector<ContainerEnd> containers_from(const std::string& stored) {
                                   .core_dumped = object.contains("coreDumped")};
         }
         if (object.contains("killedBy")) {
-            end.killed_by = spelled(std::string_view(text(object, "killedBy")), phase_kinds);
+            end.killed_by = killer(text(object, "killedBy"));
         }
         end.reason = text(object, "reason");
         containers.push_back(std::move(end));

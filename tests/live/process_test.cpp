@@ -42,14 +42,14 @@ struct Processes {
     }
     ~Processes() { std::filesystem::remove_all(folder); }
 
-    std::unique_ptr<Process> shell(const std::string& script, bool sole = true,
+    std::unique_ptr<Process> shell(const std::string& script, Orphans orphans = Orphans::ours_alone,
                                    std::string mark = "m") {
         LaunchOptions options{.command = {"/bin/sh", "-c", script},
                               .environment = {"PATH=/usr/bin:/bin", "LASTCALL_TASK=" + mark},
                               .working_directory = folder.string(),
                               .own_stdin = false,
                               .inherited = inherited};
-        return supervise(io.get_executor(), reaper, launch(options), mark, sole);
+        return supervise(io.get_executor(), reaper, launch(options), mark, orphans);
     }
 
     /// Runs `work` while children are reaped; fails after 10 s.
@@ -139,7 +139,7 @@ TEST_CASE_FIXTURE(Processes, "a script without #! goes to the shell, as with exe
     std::filesystem::permissions(folder / "script", std::filesystem::perms::owner_all);
     const auto launched =
         launch({.command = {(folder / "script").string(), "7"}, .inherited = inherited});
-    const auto process = supervise(io.get_executor(), reaper, launched, "m", true);
+    const auto process = supervise(io.get_executor(), reaper, launched, "m", Orphans::ours_alone);
     CHECK(run(process->exit()).code == 7);
 }
 
@@ -158,13 +158,13 @@ TEST_CASE_FIXTURE(Processes, "LISTEN_PID is the command's own pid") {
     const auto launched = launch({.command = {"/bin/sh", "-c", "test $LISTEN_PID = $$"},
                                   .environment = {"LISTEN_FDS=1", "LISTEN_PID=1"},
                                   .inherited = inherited});
-    const auto process = supervise(io.get_executor(), reaper, launched, "m", true);
+    const auto process = supervise(io.get_executor(), reaper, launched, "m", Orphans::ours_alone);
     CHECK(run(process->exit()).code == 0);
 }
 
 TEST_CASE_FIXTURE(Processes, "a task of a daemon gets its log, no stdin, and no other descriptor") {
     const int ours = ::open("/etc/passwd", O_RDONLY);  // inheritable on purpose
-    const auto launcher = child_launcher(io.get_executor(), reaper, inherited, false);
+    const auto launcher = child_launcher(io.get_executor(), reaper, inherited, Orphans::marked);
     const auto process =
         launcher->launch({.name = "web",
                           .command = {"/bin/sh", "-c", "ls /proc/self/fd; cat; echo last >&2"},
@@ -207,8 +207,8 @@ TEST_CASE_FIXTURE(Processes,
 }
 
 TEST_CASE_FIXTURE(Processes, "two tasks of one daemon don't mix their orphans up") {
-    const auto one = shell("setsid sleep 100 & echo $! >one; exit 0", false, "first");
-    const auto two = shell("setsid sleep 100 & echo $! >two; exit 0", false, "second");
+    const auto one = shell("setsid sleep 100 & echo $! >one; exit 0", Orphans::marked, "first");
+    const auto two = shell("setsid sleep 100 & echo $! >two; exit 0", Orphans::marked, "second");
     const auto first = pid_of(written("one")), second = pid_of(written("two"));
     run(one->exit());
     run(two->exit());

@@ -92,8 +92,8 @@ StopRecord full_stop() {
     stop.survivors = {{7, odd, 'D', "rpc_wait"}, {8, "", '\xff', ""}};
     stop.deregistration_delay = 300s;
     stop.saved = 298'170'100'003ns;
-    stop.containers = {{"a", ExitStatus{.code = 3}, Phase::sigterm, odd},
-                       {"b", ExitStatus{.signal = 9, .core_dumped = true}, Phase::sigkill, ""},
+    stop.containers = {{"a", ExitStatus{.code = 3}, Killer::sigterm, odd},
+                       {"b", ExitStatus{.signal = 9, .core_dumped = true}, Killer::sigkill, ""},
                        {"c", ExitStatus{.code = 0, .signal = 32}, {}, ""},
                        {"d", {}, {}, "CannotStartContainerError: no"}};
     PhaseRecord drain{.phase = Phase::drain,

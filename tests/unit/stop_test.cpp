@@ -57,7 +57,7 @@ TEST_CASE_FIXTURE(Stopping, "a stubborn process is killed when the stop timeout 
                                  "SIGTERM 20-50 timed_out", "SIGKILL 50-50 completed",
                                  "killed 50"});
     CHECK(record.containers[0].exit->signal == SIGKILL);
-    CHECK(record.containers[0].killed_by == Phase::sigkill);
+    CHECK(record.containers[0].killed_by == Killer::sigkill);
     CHECK(record.phases[2].detail.find("error") == nullptr);
 }
 

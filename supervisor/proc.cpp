@@ -1,0 +1,119 @@
+#include "supervisor/proc.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <memory>
+#include <string_view>
+
+namespace lastcall::proc {
+namespace {
+
+template <class Each>
+void for_each_number_in(const std::string& folder, const Each& each) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(folder.c_str()), ::closedir);
+    if (!listing) return;
+    while (const dirent* entry = ::readdir(listing.get())) {
+        const int number = std::atoi(entry->d_name);
+        if (number > 0) each(number);
+    }
+}
+
+/// Children by /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN), each thread's own.
+std::vector<pid_t> children_listed(pid_t pid) {
+    std::vector<pid_t> children;
+    for_each_number_in(fmt::format("/proc/{}/task", pid), [pid, &children](int thread) {
+        const std::string text = contents(fmt::format("/proc/{}/task/{}/children", pid, thread));
+        const char* at = text.c_str();
+        for (char* end = nullptr;; at = end) {
+            const long child = std::strtol(at, &end, 10);
+            if (end == at) break;
+            children.push_back(static_cast<pid_t>(child));
+        }
+    });
+    return children;
+}
+
+/// The same by a walk over all processes, for kernels without those lists.
+std::vector<pid_t> children_found(pid_t pid) {
+    std::vector<pid_t> children;
+    for (const pid_t other : everybody()) {
+        if (status_of(other).parent == pid) children.push_back(other);
+    }
+    return children;
+}
+
+}  // namespace
+
+bool is_there() { return ::access("/proc/self/stat", R_OK) == 0; }
+
+std::string contents(const std::string& path) {
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (file == -1) return {};
+    std::string text;
+    char block[4096];
+    for (ssize_t got = 0; (got = ::read(file, block, sizeof block)) > 0;)
+        text.append(block, static_cast<std::size_t>(got));
+    ::close(file);
+    return text;
+}
+
+Status status_of(pid_t pid) {
+    const std::string text = contents(fmt::format("/proc/{}/status", pid));
+    const auto after = [&text](std::string_view name) {
+        const auto at = text.find(name);
+        if (at == std::string::npos) return std::string();
+        const auto begin = at + name.size();
+        return text.substr(begin, text.find('\n', begin) - begin);
+    };
+    const std::string state = after("\nState:\t");
+    return {.command = after("Name:\t"),
+            .state = state.empty() ? '?' : state.front(),
+            .parent = std::atoi(after("\nPPid:\t").c_str())};
+}
+
+std::uint64_t start_of(pid_t pid) {
+    const std::string text = contents(fmt::format("/proc/{}/stat", pid));
+    // The command's name, the second field, stands in parentheses and may hold any.
+    auto at = text.rfind(')');
+    constexpr int name_field = 2, start_field = 22;
+    for (int field = name_field; field < start_field && at != std::string::npos; ++field) {
+        at = text.find(' ', at + 1);
+    }
+    return at == std::string::npos ? 0 : std::strtoull(text.c_str() + at, nullptr, 10);
+}
+
+std::vector<pid_t> children_of(pid_t pid) {
+    static const bool listed =
+        ::access(fmt::format("/proc/self/task/{}/children", ::getpid()).c_str(), R_OK) == 0;
+    return listed ? children_listed(pid) : children_found(pid);
+}
+
+std::vector<pid_t> everybody() {
+    std::vector<pid_t> everybody;
+    for_each_number_in("/proc", [&everybody](int pid) { everybody.push_back(pid); });
+    return everybody;
+}
+
+/// In the middle of an execve a process has no environment for a moment: look again.
+std::string environment_of(pid_t pid) {
+    constexpr int looks = 50;
+    std::string environment;
+    for (int look = 0; look < looks && environment.empty(); ++look) {
+        if (look > 0) ::sched_yield();
+        environment = contents(fmt::format("/proc/{}/environ", pid));
+    }
+    return environment;
+}
+
+std::string wait_channel_of(pid_t pid) {
+    std::string channel = contents(fmt::format("/proc/{}/wchan", pid));
+    if (channel == "0") channel.clear();
+    return channel;
+}
+
+}  // namespace lastcall::proc
