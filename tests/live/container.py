@@ -199,9 +199,6 @@ class Container:
                 continue  # gone meanwhile
         return found
 
-    def zombies(self):
-        return [pid for pid, (state, _) in self.processes().items() if state == "Z"]
-
     def path(self, inside):
         """Where the host sees a path of the container's own root."""
         return self.rootfs / str(inside).lstrip("/")
