@@ -6,6 +6,13 @@ from table import Table
 from world import harness, inits, installed
 
 WINDOW, QUIET, PATIENCE = 10, 3, 20  # seconds
+MANY = 100
+WITH_SOCKET = "agent run --, with its socket"  # as PID 1 it has one
+PROSE = (
+    "The inits wrap `sleep 1000`; only their own process is counted. `agent serve`'s tasks and s6's services are the same command; s6 "
+    "is the sum of s6-svscan and its supervisors. PSS and private dirty memory from `/proc/PID/smaps_rollup`, read when two readings a "
+    "quarter of a second apart were the same. Every init and agent is a copy of its own, so nothing but the C library of the dynamic "
+    "ones is shared; the kernel maps much of a file that it has in its cache, used or not.")
 
 
 def memory(pid):
@@ -88,39 +95,43 @@ def s6(world, services, folder=None):
     return [pid, *supervisors]
 
 
-def idle(world, _):
-    """Everything at once, so that all are measured in the same ten seconds."""
+def wrapped_sleeps(world):
+    """The pids of all inits that wrap `sleep 1000`, by the name that the table shows."""
     environment = harness.clean_environment()
     pids = {name: [world.start(name.split()[0], [*words, "sleep", "1000"], environment).pid]
             for name, words in inits(world).items()}
-    # As PID 1 it has one.
-    pids["agent run --, with its socket"] = [world.start(
+    pids[WITH_SOCKET] = [world.start(
         "run", [world.fresh(harness.AGENT, "agent-run"), "run", "--", "sleep", "1000"],
         environment | {"AGENT_SOCKET": str(world.dir / "run.sock")}).pid]
     for [pid] in pids.values():
         harness.wait_until(lambda: children_named(pid, "sleep"), "sleep to be executed")
-    agents = [serve(world, tasks) for tasks in (0, 10, 100)]
-    for tasks, pid in zip(("no", 10, 100), agents):
-        pids[f"agent serve, {tasks} tasks"] = [pid]
-    pids["s6-svscan, 100 services"] = s6(world, 100)
-    wait_quiet([*pids["agent run --"], *pids["agent run --, with its socket"], *agents])  # a journal's checkpoint follows a second after its last record
+    return pids
+
+
+def idle(world, _):
+    """Everything at once, so that all are measured in the same ten seconds."""
+    pids = wrapped_sleeps(world)
+    for tasks in (0, 10, MANY):
+        pids[f"agent serve, {tasks or 'no'} tasks"] = [serve(world, tasks)]
+    agents = [pid for name, group in pids.items() for pid in group if name.startswith("agent ")]
+    pids[f"s6-svscan, {MANY} services"] = s6(world, MANY)
+    wait_quiet(agents)  # a journal's checkpoint follows a second after its last record
     used = settled([pid for group in pids.values() for pid in group])
 
-    counts = {pid: wake_ups(pid) for pid in used}
+    before = {pid: wake_ups(pid) for pid in used}
     begin = time.monotonic()
     time.sleep(WINDOW)
-    counts = {pid: wake_ups(pid) - count for pid, count in counts.items()}
+    counts = {pid: wake_ups(pid) - count for pid, count in before.items()}
     window = time.monotonic() - begin
 
+    def sums(name):
+        return [sum(used[pid][kind] for pid in pids[name]) for kind in (0, 1)]
     rows = []
     for name, group in pids.items():
-        pss, dirty = (sum(used[pid][kind] for pid in group) for kind in (0, 1))
-        rows.append((f"`{name}`", str(len(group)), str(pss), str(dirty), str(sum(counts[pid] for pid in group))))
-    return Table(
-        "Idle",
-        f"The inits wrap `sleep 1000`; only their own process is counted. `agent serve`'s tasks and s6's services are the same command; "
-        "s6 is the sum of s6-svscan and its supervisors. PSS and private dirty memory from `/proc/PID/smaps_rollup`, read when two "
-        "readings a quarter of a second apart were the same; every init and agent is a copy of its own, so nothing but the C library of the "
-        "dynamic ones is shared, and the kernel maps much of a file that it has in its cache, used or not. Wake-ups are the voluntary and involuntary context switches of all threads, of all programs in the same "
-        f"{window:.1f} s, begun when the agents had been quiet for {QUIET} s.",
-        ("program", "processes", "PSS kB", "private dirty kB", f"wake-ups in {window:.0f} s"), rows)
+        pss, dirty = sums(name)
+        ours = sums(f"agent serve, {MANY} tasks" if name.startswith("s6") else "agent run --")[0]
+        ratio = "" if name.startswith("agent ") else f"{ours / pss:.2f}"
+        rows.append((f"`{name}`", str(len(group)), str(pss), str(dirty), ratio, str(sum(counts[pid] for pid in group))))
+    return Table("Idle", PROSE + f" Wake-ups are the voluntary and involuntary context switches of all threads, of all programs "
+                 f"in the same {window:.1f} s, begun when the agents had been quiet for {QUIET} s.",
+                 ("program", "processes", "PSS kB", "private dirty kB", "our PSS to theirs", f"wake-ups in {WINDOW} s"), rows)

@@ -17,8 +17,9 @@ def kill_lateness(world, options):
             for name, values in (("by the record", recorded), ("seen from outside", seen))]
     return Table(
         "SIGKILL, late by ms",
-        f"{COUNT} tasks at a time that ignore SIGTERM, asked to stop 37 ms apart with `ECS_CONTAINER_STOP_TIMEOUT={TIMEOUT:.0f}`: by how many "
-        "milliseconds SIGKILL came after SIGTERM plus the timeout, by the record, and by the task's own notes and its pidfd.",
+        f"{COUNT} tasks at a time that ignore SIGTERM, asked to stop 37 ms apart with `ECS_CONTAINER_STOP_TIMEOUT={TIMEOUT:.0f}`: "
+        "by how many milliseconds SIGKILL came after SIGTERM plus the timeout, by the record, and by the task's own notes and its "
+        "pidfd.",
         ("", "p50", "p99", "max", "n"), rows)
 
 

@@ -5,11 +5,9 @@ import signal
 import subprocess
 import time
 
-from idle import children_named, s6
+from idle import MANY, children_named, s6
 from table import COMPARED, Table, compared
 from world import Stopwatch, harness, installed
-
-MANY = 100
 
 
 def stop(world, options):
@@ -18,9 +16,9 @@ def stop(world, options):
     return Table(
         "Stopping",
         "One task: from the start of the command to its return, when the task is gone; no load balancer, so nothing is drained. "
-        f"{MANY} tasks: from the start of one command to the end of the last task, `sleep 1000` each; s6 is told to end altogether, its quickest "
-        "way. `bare kill` is one process that sends SIGTERM to a hundred others. "
-        f"Both sides in turn; {count} rounds of the one, {few} of the many.",
+        f"{MANY} tasks: from the start of one command to the end of the last task, `sleep 1000` each; s6 is told to end altogether, "
+        f"its quickest way. `bare kill` is one process that sends SIGTERM to {MANY} others. All sides in turn; {count} rounds of the "
+        f"one, {few} of the many.",
         COMPARED, [one(world, count), *many(world, few)], words=(0, 1, 4))
 
 

@@ -15,9 +15,9 @@ def wrapping(world, options):
         rows.append(compared(f"CPU time, {place}", ours, cpu[ours], CLAIM, cpu[CLAIM]))
     return Table(
         "Wrapping a command",
-        "From vfork to the end of `INIT /bin/true`, output thrown away, seen by a parent in C++. Every round runs all of them in turn, "
-        "each round beginning with another one; the programs are fresh copies. The CPU time is the whole process tree's. `bare` is "
-        "`/bin/true` alone.",
+        "From vfork to the end of `INIT /bin/true`, output thrown away, seen by a parent in C++. Every round runs all of them in "
+        "turn, each round beginning with another one; the programs are fresh copies. The CPU time is the whole process tree's. "
+        "`bare` is `/bin/true` alone.",
         COMPARED, rows, words=(0, 1, 4))
 
 
