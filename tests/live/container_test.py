@@ -151,7 +151,7 @@ class EmptyImage(container.ContainerTest):
         wait_until(lambda: [name for _, name in run.processes().values()] == ["agent", "busybox"], "the command")
         asked = boot_now()
         run.kill(signal.SIGTERM)
-        self.assertEqual(run.wait(), code, run.stderr())
+        self.assertEqual(run.wait(5), code, run.stderr())
         self.assert_took(boot_now() - asked, 0, what="the end")
 
     def test_it_is_enough(self):
@@ -195,18 +195,24 @@ class EmptyImage(container.ContainerTest):
         run.wait_output("ready")
         asked = boot_now()
         run.kill(signal.SIGTERM)
-        self.assertEqual(run.wait(), 128 + signal.SIGKILL, run.stderr())
+        self.assertEqual(run.wait(5), 128 + signal.SIGKILL, run.stderr())
         self.assert_took(boot_now() - asked, 1, what="the end")
 
 
 class Limits(container.ContainerTest):
-    MEMORY = 32 << 20
+    MEMORY = 128 << 20
 
     def test_a_command_that_exceeds_its_memory_is_said_to_have(self):
         run = self.container("/agent", "run", "--", "tail", "/dev/zero", memory=self.MEMORY,
                              env={"ECS_LOGLEVEL": "info"})
         self.assertEqual(run.wait(), 128 + signal.SIGKILL)
         self.assertIn("OutOfMemoryError", run.stderr())
+
+    def test_one_that_is_killed_otherwise_is_not(self):
+        run = self.container("/agent", "run", "--", "sh", "-c", "kill -KILL $$", memory=self.MEMORY,
+                             env={"ECS_LOGLEVEL": "info"})
+        self.assertEqual(run.wait(), 128 + signal.SIGKILL)
+        self.assertNotIn("OutOfMemoryError", run.stderr())
 
     def test_a_child_that_exceeds_it_ends_alone(self):
         script = "tail /dev/zero; echo child $?; exec sleep 60"
