@@ -36,7 +36,7 @@ ProcessTree::ProcessTree(pid_t main, std::string mark, Orphans orphans,
       orphans_(orphans),
       cgroup_(std::move(cgroup)),
       reaper_(reaper) {
-    if (orphans_ == Orphans::marked) reaper_.kinship.begins(mark_, proc::start_of(main_));
+    if (remembers()) reaper_.kinship.begins(mark_, proc::start_of(main_));
 }
 
 ProcessTree::~ProcessTree() { reaper_.kinship.ends(mark_); }
