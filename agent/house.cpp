@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "agent/definition.hpp"
+#include "supervisor/proc.hpp"
 
 namespace lastcall {
 namespace {
@@ -83,6 +84,11 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
     for (const auto& warning : configuration.warnings) log->say(Level::warn, warning);
     for (const auto& note : configuration.notes) log->say(Level::debug, note);
     say_assumed_deadline(configuration, *log);
+    if (!proc::is_there()) {
+        log->say(Level::warn,
+                 "There is no /proc: only the main process can be told from the others, and the "
+                 "ports that a task listens on can't be found");
+    }
 }
 
 House::~House() = default;

@@ -41,7 +41,7 @@ awaitable<bool> Ending::leave_on_signal() {
         co_await recorder.skip(Phase::sigterm, container_.name, "force", limits.forced_by);
         co_return false;
     }
-    if (process.survivors().empty()) {
+    if (process.left() == 0) {
         const ExitStatus status = co_await process.exit();
         exited(status);
         co_return true;
@@ -58,7 +58,7 @@ awaitable<bool> Ending::leave_on_signal() {
 
     auto leaving = before(clock, deadline, tree_leaves(phase));
     const auto left = co_await unless(limits.kill.reached(), std::move(leaving));
-    const bool all_gone = process.survivors().empty();
+    const bool all_gone = process.left() == 0;
     if ((left && *left) || all_gone) {  // gone in the very instant of the deadline is gone in time
         const ExitStatus status = co_await process.exit();
         exited(status);
@@ -68,7 +68,7 @@ awaitable<bool> Ending::leave_on_signal() {
     const bool by_somebody = limits.kill.passed() && limits.kill.by();
     recorder.note(phase, "limit", limits.kill.passed() ? limits.kill.why() : "stop timeout");
     if (by_somebody) recorder.note(phase, "requestedBy", to_string(*limits.kill.by()));
-    recorder.note(phase, "left", static_cast<std::int64_t>(process.survivors().size()));
+    recorder.note(phase, "left", static_cast<std::int64_t>(process.left()));
     co_await recorder.end(phase, by_somebody ? Outcome::interrupted : Outcome::timed_out);
     co_return false;
 }
@@ -82,7 +82,7 @@ awaitable<bool> Ending::tree_leaves(std::size_t phase) {
         const ExitStatus status = co_await process.exit();
         exited(status);
         if (status.signal == 0) scene_.recorder.note(phase, "exitCode", std::int64_t{status.code});
-        const bool alone = process.survivors().empty();
+        const bool alone = process.left() == 0;
         if (!alone) signal(scene_.log, process, scene_.stop_signal, SignalScope::tree);
         co_await process.empty();
         co_return true;
@@ -118,8 +118,7 @@ awaitable<bool> Ending::kill() {
         }
         if (!gone) co_await clock.sleep_until(next);
     }
-    const auto survivors = process.survivors().size();
-    recorder.note(phase, "survivors", static_cast<std::int64_t>(survivors));
+    recorder.note(phase, "survivors", static_cast<std::int64_t>(process.left()));
     co_await recorder.end(phase, gone ? Outcome::completed : Outcome::failed);
     co_return gone;
 }

@@ -23,7 +23,9 @@ class Process {
     virtual awaitable<ExitStatus> exit() = 0;
     /// Returns when the main process is reaped and nothing of the tree is left.
     virtual awaitable<void> empty() = 0;
-    /// Who is left now, the main process included.
+    /// How many are left now, the main process included.
+    virtual std::size_t left() { return survivors().size(); }
+    /// Who they are; to look that closely may take a while.
     virtual std::vector<Survivor> survivors() = 0;
     /// Who may be left of it, or of another task: nothing tells whose they are.
     virtual std::vector<Survivor> strays() { return {}; }

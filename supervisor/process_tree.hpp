@@ -34,6 +34,7 @@ class ProcessTree {
     ProcessTree& operator=(const ProcessTree&) = delete;
 
     bool is_empty();
+    std::size_t count() { return alive().size(); }
     /// Those alive now; a zombie is not. Without /proc they are one, without a name.
     std::vector<Survivor> survivors();
     /// To each of them; SIGKILL until nobody new is found.

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <map>
@@ -51,10 +52,19 @@ Level level_of(const StopRecord& stop) {
     return any ? Level::info : Level::debug;
 }
 
+/// The OOM killer's work, or a SIGKILL that wasn't ours: whoever looks for the reason of a 137
+/// finds it here.
+bool is_notable(const ContainerEnd& end) {
+    if (!end.exit) return false;
+    const bool by_another = end.killed_by == Killer::somebody_else && end.exit->signal == SIGKILL;
+    return by_another || !end.reason.empty();
+}
+
 Level level_of_end(const StopRecord& stop) {
     if (stop.outcome == StopOutcome::unkillable) return Level::error;
     if (stop.outcome == StopOutcome::killed) return Level::warn;
-    const bool trouble = std::any_of(stop.phases.begin(), stop.phases.end(), went_wrong);
+    const bool trouble = std::any_of(stop.phases.begin(), stop.phases.end(), went_wrong) ||
+                         std::any_of(stop.containers.begin(), stop.containers.end(), is_notable);
     return trouble ? Level::warn : level_of(stop);
 }
 
@@ -125,6 +135,24 @@ class Logged : public Journal {
         say(log_, level, "Phase ended", fields);
     }
 
+    /// How a main process ended, where that is worth a word.
+    static Fields ends(const StopRecord& stop) {
+        Fields fields;
+        for (const auto& each : stop.containers) {
+            if (!is_notable(each)) continue;
+            fields.push_back({"container", each.name});
+            if (each.exit->signal != 0) {
+                fields.push_back({"exitSignal", signal_name(each.exit->signal)});
+            } else {
+                fields.push_back({"exitCode", std::to_string(each.exit->code)});
+            }
+            if (each.killed_by)
+                fields.push_back({"killedBy", std::string(to_string(*each.killed_by))});
+            if (!each.reason.empty()) fields.push_back({"reason", each.reason});
+        }
+        return fields;
+    }
+
     void tell_end(const StopRecord& stop) {
         if (!log_.hears(level_of_end(stop))) return;
         Fields fields = why(stop);
@@ -132,6 +160,7 @@ class Logged : public Journal {
         fields.push_back({"durationMs", milliseconds(stop.duration)});
         fields.push_back({"savedMs", milliseconds(stop.saved)});
         if (!stop.survivors.empty()) fields.push_back({"survivors", to_string(stop.survivors)});
+        for (auto& field : ends(stop)) fields.push_back(std::move(field));
         const bool gone = stop.outcome != StopOutcome::unkillable;
         say(log_, level_of_end(stop), gone ? "Task stopped" : "Cannot stop task", fields);
     }
