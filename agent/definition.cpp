@@ -116,7 +116,10 @@ std::function<TaskDefinition(const api::RunRequest&)> task_definer(Settings sett
 }
 
 std::vector<std::string> task_environment(const std::vector<std::string>& keep) {
+    std::size_t count = 0;
+    while (::environ[count]) ++count;
     std::vector<std::string> environment;
+    environment.reserve(count + 1);  // the mark that every task gets follows
     for (char** variable = ::environ; *variable; ++variable) {
         const std::string_view text = *variable;
         const auto name = text.substr(0, text.find('='));

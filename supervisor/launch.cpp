@@ -43,7 +43,6 @@ struct Plan {
 
 constexpr std::size_t listen_pid_digits = 12;
 constexpr std::size_t kernel_sigset = 8;  ///< bytes: 64 signals, all that the kernel knows
-constexpr std::uint64_t every_signal = ~std::uint64_t{0};
 
 void write_number(char* to, long number) {
     char digits[listen_pid_digits];
@@ -138,7 +137,7 @@ int open_for(const std::string& path, int flags) {
 /// Shares our memory until it executes: the quickest way there is, vfork(2).
 int clone_sharing(Plan& plan, int& pidfd) {
     // Below ours, where the next pages are: the parent waits, and calls nothing (CLONE_VFORK).
-    alignas(16) char stack[16 * 1024];
+    alignas(16) char stack[8 * 1024];
     return ::clone(child_main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
                    &plan, &pidfd);
 }
@@ -226,6 +225,7 @@ Inheritance take_over_signals() {
     Inheritance inherited;
     // Faults too, since somebody may send one; a real one ends us all the same, the kernel sees to
     // it. By system call, because libc's keeps two signals open for itself.
+    const std::uint64_t every_signal = ~std::uint64_t{0};
     ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &every_signal, &inherited.mask, kernel_sigset);
     // With SIGCHLD ignored the kernel reaps by itself, and every exit code would be lost: wait(2).
     struct sigaction old{};
