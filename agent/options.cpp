@@ -63,7 +63,11 @@ void add_run_flags(CLI::App& run, Options& options) {
          "who the command runs as, by /etc/passwd and /etc/group; a number needs no entry there. "
          "Sets HOME. A pre-stop command runs as the agent does");
     text("--chdir", options.directory, "DIR", "the command's working directory");
-    run.add_option("--env-file", options.env_files,
+    const auto keep_files = [&options](const std::vector<std::string>& files) {
+        options.env_files = files;
+        return true;
+    };
+    run.add_option("--env-file", keep_files,
                    "variables for the command, as docker reads them: NAME=value lines, # comments, "
                    "a bare NAME takes the agent's (repeatable)")
         ->type_name("FILE")

@@ -141,22 +141,20 @@ DeadlyParent heed_parent(int signal, bool pid1) {
     return parent;
 }
 
-/// `--env-file`; what of it configures the agent elsewhere is a warning.
+/// `--env-file`; what of it would configure the agent is a warning.
 void add_env_files(const Options& options, LaunchOptions& launching, Configuration& configuration) {
     const auto ours = environment();
+    std::string settings;
     for (const auto& path : options.env_files) {
-        std::string settings;
         for (const auto& variable : read_env_file(path, ours)) {
             const auto name = variable.substr(0, variable.find('='));
             if (is_setting(name)) settings += (settings.empty() ? "" : ", ") + name;
             set_variable(launching.environment, variable);
         }
-        if (settings.empty()) continue;
-        configuration.warnings.push_back(
-            fmt::format("The environment file '{}' is the command's alone: the agent isn't "
-                        "configured by its {}",
-                        path, settings));
     }
+    if (settings.empty()) return;
+    configuration.warnings.push_back(fmt::format(
+        "--env-file is the command's alone: the agent isn't configured by its {}", settings));
 }
 
 /// All that is known before the command is started. Throws std::runtime_error.
