@@ -88,7 +88,7 @@ void Terminal::stop_with_it(int signal, bool whole_group) {
     // Others of the job: a script that started us, the rest of a pipeline. The kernel would have
     // told them at Ctrl-Z, were the command of our group.
     if (whole_group) ::kill(0, signal);
-    ::kill(::getpid(), SIGSTOP);  // no effect on PID 1
+    if (!whole_group || signal != SIGSTOP) ::kill(::getpid(), SIGSTOP);  // no effect on PID 1
 }
 
 bool Terminal::resume() {

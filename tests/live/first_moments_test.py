@@ -9,6 +9,7 @@ import time
 import harness
 
 STARTS, AT_ONCE = 2000, 4
+ISOLATED = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 LATEST = 0.003  # seconds after the start
 
 
@@ -41,11 +42,10 @@ class FirstMoments(harness.LiveTest):
 
     def test_the_first_signal_that_pid_1_can_have_is_kept(self):
         """The kernel drops a signal to an init that hasn't blocked it; from then on none may be lost."""
-        if subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, timeout=20).returncode:
+        if subprocess.run([*ISOLATED, "true"], capture_output=True, timeout=20).returncode:
             self.skipTest("cannot make a pid namespace here")
         for _ in range(60):
-            run = self.agent_run("sleep", "1000", prefix=["unshare", "--pid", "--fork", "--kill-child"],
-                                 AGENT_SOCKET="none")
+            run = self.agent_run("sleep", "1000", prefix=ISOLATED, AGENT_SOCKET="none")
             agent = harness.wait_until(lambda: blocking(run.pid), "the agent to block its signals")
             os.kill(agent, signal.SIGTERM)
             self.assertEqual(run.wait(), 143, run.stderr())
