@@ -92,14 +92,31 @@ class TerminalTest(harness.LiveTest):
         shell.expect("its-42")
         wait_until(lambda: shell.foreground() == shell.pid, "the shell to have the terminal")
 
-    def pair(self, shell):
-        """The agent below the shell, and its command."""
-        agent = wait_until(lambda: next((pid for pid in harness.descendants() if is_agent(pid)), None), "the agent")
-        return agent, wait_until(lambda: children(agent), "the command")[0]
+    def fifo(self):
+        """What a shell can wait at without a child: one that has just been forked can't be stopped well, vfork(2)."""
+        os.mkfifo(self.dir / "go")
+        return self.dir / "go"
+
+    def pair(self):
+        """The agent, and its command."""
+        def found():
+            for agent in filter(is_agent, harness.descendants()):
+                for command in children(agent):
+                    if not is_agent(command):  # as it is for a moment before it executes
+                        return agent, command
+            return None
+        return wait_until(found, "the agent and its command")
 
     def wait_states(self, states, *pids):
         wait_until(lambda: [stat(pid)[0] in states for pid in pids] == [True] * len(pids),
                    f"{pids} to be {states}", 5)
+
+
+def name_of(pid):
+    try:
+        return pathlib.Path("/proc", str(pid), "comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def is_agent(pid):
@@ -112,9 +129,9 @@ def is_agent(pid):
 class UnderAShell(TerminalTest):
     def test_ctrl_c_goes_to_the_command_alone(self):
         shell = self.shell()
-        shell.send(f"{RUN} -- sh -c 'trap \"echo heard; exit 5\" INT; echo ready; while :; do sleep 0.02; done'")
+        shell.send(f"{RUN} -- sh -c 'trap \"echo heard; exit 5\" INT; echo ready; while :; do read line; done'")
         shell.expect("ready")
-        agent, command = self.pair(shell)
+        agent, command = self.pair()
         self.assertEqual(shell.foreground(), command)
         self.assertEqual(stat(command)[2], command)
         shell.send(CTRL_C)
@@ -135,7 +152,7 @@ class UnderAShell(TerminalTest):
         shell = self.shell()
         shell.send(f"{RUN} -- sh -c 'echo ready; read line; echo got-$line; read line; echo got-$line'")
         shell.expect("ready")
-        agent, command = self.pair(shell)
+        agent, command = self.pair()
         for round in ("one", "two"):
             shell.send(CTRL_Z)
             shell.expect("Stopped")
@@ -150,16 +167,16 @@ class UnderAShell(TerminalTest):
 
     def test_bg_continues_it_without_the_terminal(self):
         shell = self.shell()
-        go = self.dir / "go"
-        shell.send(f"{RUN} -- sh -c 'echo ready; while [ ! -e {go} ]; do sleep 0.02; done; read line; echo got-$line'")
+        go = self.fifo()
+        shell.send(f"{RUN} -- sh -c 'echo ready; read go <{go}; read line; echo got-$line'")
         shell.expect("ready")
-        agent, command = self.pair(shell)
+        agent, command = self.pair()
         shell.send(CTRL_Z)
         shell.expect("Stopped")
         shell.send("bg")
         self.wait_states("SR", agent, command)
         self.prompt(shell)
-        go.touch()  # it reads: the background may not
+        go.write_text("\n")  # it reads the terminal now: the background may not
         self.wait_states("T", agent, command)
         self.prompt(shell)
         shell.send("fg")
@@ -170,14 +187,14 @@ class UnderAShell(TerminalTest):
 
     def test_fg_of_a_running_job_gives_it_the_terminal_once_it_needs_it(self):
         shell = self.shell()
-        go = self.dir / "go"
-        shell.send(f"{RUN} -- sh -c 'echo ready; while [ ! -e {go} ]; do sleep 0.02; done; read line; echo got-$line' &")
+        go = self.fifo()
+        shell.send(f"{RUN} -- sh -c 'echo ready; read go <{go}; read line; echo got-$line' &")
         shell.expect("ready")
-        agent, command = self.pair(shell)
+        agent, command = self.pair()
         self.assertEqual(shell.foreground(), shell.pid)
         shell.send("fg")
         wait_until(lambda: shell.foreground() == stat(agent)[2], "the job to have the terminal")
-        go.touch()
+        go.write_text("\n")
         wait_until(lambda: shell.foreground() == command, "the command to have the terminal")
         shell.send("line")
         shell.expect("got-line")
@@ -187,7 +204,7 @@ class UnderAShell(TerminalTest):
         shell = self.shell()
         shell.send(f"{RUN} -- sh -c 'echo ready; read line; echo got-$line'")
         shell.expect("ready")
-        agent, command = self.pair(shell)
+        agent, command = self.pair()
         os.kill(command, signal.SIGSTOP)
         shell.expect("Stopped")
         self.prompt(shell)
@@ -199,7 +216,7 @@ class UnderAShell(TerminalTest):
     def test_a_script_around_it_stops_and_goes_on_with_it(self):
         shell = self.shell()
         shell.send(f"sh -c '{RUN} -- cat; echo after'")
-        agent, command = self.pair(shell)
+        agent, command = self.pair()
         wait_until(lambda: shell.foreground() == command, "the command to have the terminal")
         shell.send(CTRL_Z)
         shell.expect("Stopped")
@@ -216,16 +233,16 @@ class UnderAShell(TerminalTest):
         shell = self.shell()
         shell.send(f"{RUN} -- sh -c 'echo data; exec sleep 60' | "
                    "sh -c 'read data; read line </dev/tty; echo $data-$line; kill -TERM $(pgrep -s 0 -x agent)'")
-        self.pair(shell)
+        self.pair()
         shell.send("typed")
         shell.expect("data-typed")
         self.prompt(shell)
 
     def test_kill_of_a_stopped_job_ends_it(self):
         shell = self.shell()
-        shell.send(f"{RUN} -- sh -c 'trap \"echo asked; exit 3\" TERM; echo ready; while :; do sleep 0.02; done'")
+        shell.send(f"{RUN} -- sh -c 'trap \"echo asked; exit 3\" TERM; echo ready; while :; do read line; done'")
         shell.expect("ready")
-        agent, command = self.pair(shell)
+        agent, command = self.pair()
         shell.send(CTRL_Z)
         shell.expect("Stopped")
         shell.send("kill %1")
@@ -237,9 +254,13 @@ class UnderAShell(TerminalTest):
         shell = self.shell()
         shell.send(f"PS1='inner> ' {RUN} -- {' '.join(BASH)}")
         shell.expect("inner>")
-        shell.send("stty -echo; sleep 60")
-        agent, command = self.pair(shell)
-        wait_until(lambda: children(command) and shell.foreground() == children(command)[0], "the inner job")
+        agent, command = self.pair()
+        wait_until(lambda: shell.foreground() == command, "the inner shell to have the terminal")
+        shell.send("stty -echo; echo quiet-$((6*7))")
+        shell.expect("quiet-42")
+        shell.send("sleep 60")
+        wait_until(lambda: [pid for pid in children(command) if shell.foreground() == pid and name_of(pid) == "sleep"],
+                   "the inner job")
         shell.send(CTRL_Z)
         shell.expect("Stopped")
         self.wait_states("SR", agent, command)
@@ -299,7 +320,7 @@ class WithoutATerminal(TerminalTest):
         for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
             with self.subTest(number):
                 run = self.agent_run("sleep", "60")
-                command = wait_until(lambda: children(run.pid), "the command")[0]
+                _, command = self.pair()
                 for _ in range(2):
                     run.signal(number)
                     self.wait_states("T", run.pid, command)
@@ -322,8 +343,7 @@ class WithoutATerminal(TerminalTest):
         if subprocess.run([*ISOLATED, "true"], capture_output=True, timeout=20).returncode:
             self.skipTest("cannot make a pid namespace here")
         run = self.agent_run("sleep", "60", prefix=ISOLATED, AGENT_SOCKET="none")
-        agent = wait_until(lambda: next((pid for pid in harness.descendants() if is_agent(pid)), None), "the agent")
-        command = wait_until(lambda: children(agent), "the command")[0]
+        agent, command = self.pair()
         for _ in range(2):
             os.kill(agent, signal.SIGTSTP)
             self.wait_states("T", command)
