@@ -45,13 +45,17 @@ int code_of_failed_start(const LaunchError& error) {
     return short_of_something ? own_failure : not_executable;
 }
 
+/// `--expect-exit-code`.
+int as_expected(int code, const Settings& settings) {
+    const auto& expected = settings.expected_codes;
+    return std::find(expected.begin(), expected.end(), code) == expected.end() ? code : 0;
+}
+
 /// The shell's way of saying it: only here, at the very edge.
 int exit_code(const StopRecord& record, const Settings& settings) {
     const auto& exit = record.containers.empty() ? std::nullopt : record.containers.front().exit;
     if (!exit) return 128 + SIGKILL;  // unkillable: nobody knows how it will end
-    const int code = exit->signal != 0 ? 128 + exit->signal : exit->code;
-    const auto& expected = settings.expected_codes;
-    return std::find(expected.begin(), expected.end(), code) == expected.end() ? code : 0;
+    return as_expected(exit->signal != 0 ? 128 + exit->signal : exit->code, settings);
 }
 
 /// While a task runs nothing is fatal: without a journal on disk the record lives in memory.
@@ -74,12 +78,13 @@ std::string working_directory() {
 }
 
 std::string below(const std::string& directory, const std::string& path) {
-    if (path.empty() || path.front() == '/') return path;
+    if (path.empty() || path.front() == '/' || directory.empty()) return path;
     return fmt::format("{}/{}", directory == "/" ? "" : directory, path);
 }
 
 /// So that we hold no mount that somebody wants to unmount. The command stays where it is.
 void leave_directory(const std::string& here, Settings& settings) {
+    if (here.empty()) return;
     for (auto* path : {&settings.log_file, &settings.data_dir, &settings.socket}) {
         *path = below(here, *path);
     }
@@ -112,24 +117,24 @@ void leave_directory(const std::string& here, Settings& settings) {
                 house->log->say(Level::warn, "No control socket", {{"error", error.what()}});
             }
         }
-        auto definition =
-            wrapped_task(settings, {.command = started.command,
-                                    .environment = started.environment,
-                                    .working_directory = below(here, started.working_directory)});
-        if (started.working_directory.empty()) {
-            definition.containers.front().working_directory = here;
-        }
+        const auto& directory = started.working_directory;
+        auto definition = wrapped_task(
+            settings, {.command = started.command,
+                       .environment = started.environment,
+                       .working_directory = directory.empty() ? here : below(here, directory)});
         auto process = supervise(house->executor(), house->reaper, launched, id, true);
         Wrapper wrapper(*house, settings, terminal, parent);
         house->run(wrapper.work(std::move(definition), std::move(id), std::move(process)));
         terminal.leave();
         house->leave(exit_code(wrapper.record(), settings));
+    } catch (const std::exception& error) {
+        failure = error.what();
     } catch (...) {
-        failure = failure_text();
+        failure = "unknown failure";
     }
-    const int code = be_plain_init(launched.pid, failure);
+    const int code = be_plain_init(launched.pid, failure.c_str());
     terminal.leave();
-    std::_Exit(code);
+    std::_Exit(as_expected(code, configuration.settings));
 }
 
 /// tini's -p: the kernel tells us. SIGKILL would leave the command behind, but for PID 1, with whom

@@ -13,13 +13,6 @@
 namespace lastcall {
 namespace {
 
-/// What stopped a child since we last looked; 0: nothing.
-int stopped_by(pid_t child) {
-    siginfo_t info{};
-    if (::waitid(P_PID, static_cast<id_t>(child), &info, WSTOPPED | WNOHANG) == -1) return 0;
-    return info.si_pid == child ? info.si_status : 0;
-}
-
 /// proc(5); 0: unknown.
 pid_t parent_of(pid_t pid) {
     char text[512] = "";
@@ -56,9 +49,14 @@ Terminal::~Terminal() {
     if (opened_ != -1) ::close(opened_);
 }
 
-void Terminal::look(bool may_stop) {
-    const int by = stopped_by(command_);
-    if (by == 0) return;
+int Terminal::stopped_by() const {
+    siginfo_t info{};
+    const auto id = static_cast<id_t>(command_);
+    if (::waitid(P_PID, id, &info, WSTOPPED | WNOHANG) == -1) return 0;
+    return info.si_pid == command_ ? info.si_status : 0;
+}
+
+void Terminal::stopped(int by, bool may_stop) {
     const bool asked = std::exchange(asked_, false);
     const auto in_front = foreground();
     // A shell's `fg` of a job that runs continues nobody: this is how we hear of it.

@@ -21,9 +21,12 @@ class Terminal {
     Terminal(const Terminal&) = delete;
     Terminal& operator=(const Terminal&) = delete;
 
-    /// Looks whether the command has stopped; on every SIGCHLD, while it isn't reaped. `may_stop`:
-    /// the agent may stop with it (nothing goes on that mustn't wait).
-    void look(bool may_stop);
+    /// What has stopped the command since this was last asked, or 0; on every SIGCHLD, while it
+    /// isn't reaped.
+    int stopped_by() const;
+    /// It was stopped by that. `may_stop`: the agent may stop with it (nothing goes on that mustn't
+    /// wait).
+    void stopped(int by, bool may_stop);
     /// A signal that stops the command was passed on to it: when it does, so do we.
     void asked_to_stop(const signalfd_siginfo& signal);
     /// The agent got SIGCONT; true if the command has to be continued group and all.

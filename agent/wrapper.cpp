@@ -26,7 +26,8 @@ awaitable<void> Wrapper::work(TaskDefinition definition, std::string id,
 void Wrapper::heard(const signalfd_siginfo& signal) {
     const auto number = static_cast<int>(signal.ssi_signo);
     if (number == SIGCHLD) {
-        if (is_alive()) terminal_.look(!is_being_stopped());
+        const int stopped_by = is_alive() ? terminal_.stopped_by() : 0;
+        if (stopped_by != 0) terminal_.stopped(stopped_by, !is_being_stopped());
         return;
     }
     const int as = delivered(settings_.signal_map, number);
@@ -46,6 +47,8 @@ void Wrapper::forward(const signalfd_siginfo& signal, int as) {
     if (as == SIGCONT && is_alive() && terminal_.resume() && scope == SignalScope::main) {
         scope = SignalScope::group;  // Ctrl-Z has stopped all of it
     }
+    const bool of_terminal = stops_a_process(as) && signal.ssi_code == SI_KERNEL;
+    if (of_terminal && scope == SignalScope::main) scope = SignalScope::group;  // Ctrl-Z, to us
     process_->signal(as, scope);
     if (stops_a_process(as)) terminal_.asked_to_stop(signal);
 }

@@ -147,6 +147,35 @@ class Signals(harness.LiveTest):
         self.assertEqual(self.main.signals()[:2], [signal.SIGHUP, signal.SIGINT])
 
 
+class Serve(harness.LiveTest):
+    # Passes nothing on, and ends when its child has.
+    WRAPPER = "trap : TERM; sleep 60 & while kill -0 $! 2>/dev/null; do wait; done; exit 4"
+
+    def test_the_scope_of_a_tasks_stop_signal(self):
+        agent = harness.Agent(self)
+        for scope, outcome in (("main", "killed"), ("group", "graceful"), ("tree", "graceful")):
+            with self.subTest(scope):
+                agent.run(scope, "sh", "-c", self.WRAPPER, flags=["--signal-scope", scope, "--stop-timeout", 1])
+                pid = agent.task(scope)["containers"][0]["pid"]
+                wait_until(lambda: "sleep" in names_below(pid), "the wrapper's child")
+                record = agent.ctl("stop", scope, "--output", "json")
+                self.assertEqual(record["outcome"], outcome)
+        text = agent.ctl("run", "--name", "none", "--signal-scope", "all", "--", "sleep", "60", code=1)
+        self.assertIn("'all', not main, group or tree", text)
+
+
+def names_below(parent):
+    names = []
+    for pid in harness.descendants():
+        try:
+            text = pathlib.Path("/proc", str(pid), "stat").read_text()
+        except OSError:
+            continue
+        if int(text[text.rindex(")") + 2:].split()[1]) == parent:
+            names.append(text[text.index("(") + 1:text.rindex(")")])
+    return names
+
+
 class Inheritance(harness.LiveTest):
     def status(self, setup):
         """SigBlk and SigIgn of a command, with and without an agent around it."""
