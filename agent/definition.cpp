@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <string_view>
 
 #include "agent/api/types.hpp"
@@ -47,6 +48,8 @@ constexpr Override overrides[] = {
      [](StopSettings& to, const StopSettings& from) { to.drain_signal = from.drain_signal; }},
     {&api::RunRequest::stopSignal, "stop-signal",
      [](StopSettings& to, const StopSettings& from) { to.stop_signal = from.stop_signal; }},
+    {&api::RunRequest::signalScope, "signal-scope",
+     [](StopSettings& to, const StopSettings& from) { to.signal_scope = from.signal_scope; }},
     {&api::RunRequest::stopDeadline, "stop-deadline",
      [](StopSettings& to, const StopSettings& from) { to.stop_deadline = from.stop_deadline; }},
     {&api::RunRequest::preStop, "pre-stop",
@@ -63,13 +66,6 @@ bool is_name_of_ours(std::string_view name) {
     const auto& infos = setting_infos();
     return std::any_of(infos.begin(), infos.end(),
                        [name](const SettingInfo& info) { return info.name == name; });
-}
-
-/// What comes later in the list wins, as `env` does it.
-void set_variable(std::vector<std::string>& environment, const std::string& variable) {
-    const auto name = variable.substr(0, variable.find('=') + 1);
-    std::erase_if(environment, [&name](const std::string& each) { return each.starts_with(name); });
-    environment.push_back(variable);
 }
 
 TaskDefinition define(const Settings& settings, const Role& role, const api::RunRequest& request) {
@@ -98,15 +94,25 @@ TaskDefinition define(const Settings& settings, const Role& role, const api::Run
 
 }  // namespace
 
-TaskDefinition wrapped_task(const Settings& settings, std::vector<std::string> command,
-                            std::vector<std::string> environment) {
+void set_variable(std::vector<std::string>& environment, const std::string& variable) {
+    const auto name = variable.substr(0, variable.find('=') + 1);
+    std::erase_if(environment, [&name](const std::string& each) { return each.starts_with(name); });
+    environment.push_back(variable);
+}
+
+TaskDefinition wrapped_task(const Settings& settings, ContainerDefinition container) {
+    container.name = settings.task;
     TaskDefinition definition{.name = settings.task,
                               .load_balancers = settings.load_balancers,
                               .ports = settings.ports,
                               .stop = settings.stop};
-    definition.containers.push_back({.name = settings.task,
-                                     .command = std::move(command),
-                                     .environment = std::move(environment)});
+    definition.containers.push_back(std::move(container));
+    // A stop that nobody's signal asked for delivers what that signal would have.
+    const auto signal = settings.stop.stop_signal.value_or(SIGTERM);
+    const auto mapped = settings.signal_map.find(signal);
+    if (mapped != settings.signal_map.end() && mapped->second != 0) {
+        definition.stop.stop_signal = mapped->second;
+    }
     return definition;
 }
 

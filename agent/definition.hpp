@@ -15,12 +15,14 @@ struct RunRequest;
 }
 
 /// The task that `agent run` wraps.
-TaskDefinition wrapped_task(const Settings& settings, std::vector<std::string> command,
-                            std::vector<std::string> environment);
+TaskDefinition wrapped_task(const Settings& settings, ContainerDefinition container);
 
 /// Makes definitions from requests: the agent's settings, with what the request changes. A value
 /// that would only be a warning in the environment is refused here: whoever asks can be told.
 std::function<TaskDefinition(const api::RunRequest&)> task_definer(Settings settings, Role role);
+
+/// Sets "NAME=value"; what comes later wins, as `env` does it.
+void set_variable(std::vector<std::string>& environment, const std::string& variable);
 
 /// The environment that a task gets: ours without our names, but those in `keep`.
 std::vector<std::string> task_environment(const std::vector<std::string>& keep);

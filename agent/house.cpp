@@ -143,10 +143,7 @@ void House::leave(int exit_code) {
 awaitable<void> House::handle_signals(std::function<void(const signalfd_siginfo&)> handle) {
     for (;;) {
         const signalfd_siginfo signal = co_await signals_.next();
-        if (signal.ssi_signo == SIGCHLD) {
-            reaper.reap();
-            continue;
-        }
+        if (signal.ssi_signo == SIGCHLD) reaper.reap();
         handle(signal);
     }
 }

@@ -38,7 +38,7 @@ class House {
     /// Ends the process: the socket is unlinked and the journal finished. Nothing else is torn
     /// down: the kernel does that faster than we can.
     [[noreturn]] void leave(int exit_code);
-    /// Reaps, and passes every other signal on, for ever.
+    /// Reaps on every SIGCHLD, and passes every signal on, SIGCHLD too, for ever.
     awaitable<void> handle_signals(std::function<void(const signalfd_siginfo&)> handle);
 
     asio::io_context io{1};

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "agent/descriptors.hpp"
 #include "agent/options.hpp"
 #include "agent/run.hpp"
 #include "supervisor/launch.hpp"
@@ -10,6 +11,7 @@
 int main(int argc, char** argv) {
     using Command = lastcall::Options::Command;
     const auto inherited = lastcall::take_over_signals();  // before anything else: none is lost
+    lastcall::hold_standard_descriptors();
     const auto options = lastcall::parse_options(argc, argv);
     if (options.exit_code) return *options.exit_code;
     try {

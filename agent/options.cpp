@@ -60,6 +60,37 @@ void add_settings(CLI::App& command, Options& options) {
                      "print every effective value and where it came from, and exit");
 }
 
+void add_run_flags(CLI::App& run, Options& options) {
+    const auto text = [&run](const std::string& name, std::optional<std::string>& to,
+                             const std::string& type, const std::string& help) {
+        const auto keep = [&to](const std::vector<std::string>& values) {
+            to = values.back();
+            return true;
+        };
+        run.add_option(name, keep, help)->type_name(type)->expected(1)->take_last();
+    };
+    text("--user", options.user, "NAME|UID[:GROUP|GID]",
+         "who the command runs as, by /etc/passwd and /etc/group; a number needs no entry there. "
+         "Sets HOME. A pre-stop command runs as the agent does");
+    text("--chdir", options.directory, "DIR", "the command's working directory");
+    const auto keep_files = [&options](const std::vector<std::string>& files) {
+        options.env_files = files;
+        return true;
+    };
+    run.add_option("--env-file", keep_files,
+                   "variables for the command, as docker reads them: NAME=value lines, # comments, "
+                   "a bare NAME takes the agent's (repeatable)")
+        ->type_name("FILE")
+        ->expected(1, 1)
+        ->take_all();
+    text("--parent-death-signal", options.parent_death_signal, "SIGNAL",
+         "what the agent gets when its parent dies: TERM starts a stop, KILL kills the command and "
+         "all that it has forked at once, others go to the command");
+    run.add_flag_callback(
+        "--no-subreaper", [&options] { options.subreaper = false; },
+        "don't adopt orphans of the command: they aren't waited for");
+}
+
 }  // namespace
 
 Options parse_options(int argc, char** argv) {
@@ -82,6 +113,7 @@ Options parse_options(int argc, char** argv) {
         "signal N\n"
         "ended it; 127 not found, 126 not executable, 125 the agent's own failure.");
     if (wanted == "run") {
+        add_run_flags(*run, options);
         add_settings(*run, options);
         run->add_option("command", options.arguments, "the command and its arguments, after --");
     }

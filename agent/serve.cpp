@@ -89,7 +89,7 @@ class Daemon {
         const auto number = static_cast<int>(signal.ssi_signo);
         auto wish = stops_.wish(number, sender_of(signal), house_.clock->now());
         if (!wish) {
-            if (number != SIGPIPE) {
+            if (number != SIGPIPE && number != SIGCHLD) {
                 house_.log->say(Level::info, "Signal ignored", {{"signal", signal_name(number)}});
             }
             return;

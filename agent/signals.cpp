@@ -5,14 +5,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <system_error>
 
 namespace lastcall {
 namespace {
 
 int open_signals() {
-    sigset_t all;
-    ::sigfillset(&all);
+    const sigset_t all = all_signals();
     const int descriptor = ::signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC);
     if (descriptor == -1) {
         throw std::system_error(errno, std::generic_category(), "cannot read signals");
@@ -58,11 +58,23 @@ StopRequest StopSignals::impatience(StopRequest request, Clock::time_point now) 
     return request;
 }
 
+sigset_t all_signals() {
+    sigset_t all;
+    std::memset(&all, 0xFF, sizeof all);  // sigfillset(3) leaves out 32 and 33
+    return all;
+}
+
+int delivered(const SignalMap& map, int signal) {
+    const auto mapped = map.find(signal);
+    return mapped == map.end() ? signal : mapped->second;
+}
+
 bool is_forwardable(const signalfd_siginfo& signal) {
     const auto number = static_cast<int>(signal.ssi_signo);
     if (number == SIGCHLD) return false;
-    // Our own write to a pipe that nobody reads; the command has a SIGPIPE of its own.
-    return number != SIGPIPE || static_cast<pid_t>(signal.ssi_pid) != ::getpid();
+    // Ours: a write to a pipe that nobody reads, or what continued our process group.
+    const bool about_us = number == SIGPIPE || number == SIGCONT;
+    return !about_us || static_cast<pid_t>(signal.ssi_pid) != ::getpid();
 }
 
 }  // namespace lastcall

@@ -4,6 +4,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <optional>
 
+#include "agent/config/settings.hpp"
 #include "supervisor/await.hpp"
 #include "supervisor/stop_request.hpp"
 
@@ -38,6 +39,12 @@ class StopSignals {
     int interrupts_ = 0;
     std::optional<Clock::time_point> last_interrupt_;
 };
+
+/// Every signal there is, those that the C library keeps for itself too.
+sigset_t all_signals();
+
+/// What is delivered instead of `signal`; 0: nothing.
+int delivered(const SignalMap& map, int signal);
 
 /// Whether the command wants it: every signal but those that concern the agent alone.
 bool is_forwardable(const signalfd_siginfo& signal);

@@ -119,6 +119,7 @@ void fields(IO& io, T& it, std::type_identity<RunRequest>) {
     io.may("drainIdle", it.drainIdle);
     io.may("drainSignal", it.drainSignal);
     io.may("stopSignal", it.stopSignal);
+    io.may("signalScope", it.signalScope);
     io.may("stopDeadline", it.stopDeadline);
     io.may("preStop", it.preStop);
     io.may("preStopTimeout", it.preStopTimeout);

@@ -116,7 +116,7 @@ struct RunRequest {
     std::vector<std::int64_t> ports;
     std::optional<std::vector<std::string>> loadBalancers;
     std::optional<std::string> stopTimeout, deregistrationDelay, deregisterTimeout, drain,
-        drainIdle, drainSignal, stopSignal, stopDeadline, preStop, preStopTimeout;
+        drainIdle, drainSignal, stopSignal, signalScope, stopDeadline, preStop, preStopTimeout;
 };
 
 /// All optional: no wishes, no body.

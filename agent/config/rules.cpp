@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "agent/config/complaint.hpp"
+#include "agent/config/list.hpp"
 #include "agent/config/secrets.hpp"
 #include "agent/level.hpp"
 #include "supervisor/vocabulary.hpp"
@@ -20,8 +21,6 @@ constexpr Word<bool> booleans[] = {
     {false, "0"}, {false, "f"}, {false, "F"}, {false, "FALSE"}, {false, "false"}, {false, "False"},
 };
 
-constexpr std::string_view blanks = " \t\n\v\f\r";
-
 std::string_view trimmed(std::string_view text) {
     const auto begin = text.find_first_not_of(blanks);
     if (begin == std::string_view::npos) return {};
@@ -34,16 +33,6 @@ std::string in_lower_case(std::string_view text) {
         if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
     }
     return lower;
-}
-
-std::vector<std::string_view> split(std::string_view text, const std::string& separators) {
-    std::vector<std::string_view> parts;
-    for (auto begin = text.find_first_not_of(separators); begin != std::string_view::npos;) {
-        const auto end = std::min(text.find_first_of(separators, begin), text.size());
-        parts.push_back(text.substr(begin, end - begin));
-        begin = text.find_first_not_of(separators, end);
-    }
-    return parts;
 }
 
 /// 1 to 65535.
@@ -69,17 +58,6 @@ bool is_ipv4(std::string_view text) {
 bool is_bracketed(std::string_view text) {
     return text.size() > 2 && text.front() == '[' && text.back() == ']' &&
            text.find_first_not_of("0123456789abcdefABCDEF:.", 1) == text.size() - 1;
-}
-
-/// `fallback` for what is no signal; that is an error, since a service that never gets the signal
-/// it was written for is worse off than one that doesn't start.
-std::optional<int> signal(Reading& reading, std::string_view expected) {
-    const auto number = signal_number(reading.text);
-    if (!number) {
-        reading.out.errors.push_back(
-            fmt::format("{} is {}, not {}", reading.origin, quoted(reading.text), expected));
-    }
-    return number;
 }
 
 /// A user's directory: `variable`, or `below` of his home; empty if he has neither.
@@ -163,7 +141,7 @@ Effective spot_draining(Reading& reading) {
 
 Effective load_balancers(Reading& reading) {
     std::string shown;
-    for (const auto url : split(reading.text, std::string(blanks))) {
+    for (const auto url : split(reading.text)) {
         reading.out.settings.load_balancers.emplace_back(url);
         shown += (shown.empty() ? "" : " ") + without_secrets(url);
     }
@@ -177,14 +155,6 @@ Effective drain(Reading& reading) {
     if (!mode && !reading.text.empty()) warn(reading, "not closed, strict, idle or none", "closed");
     setting = mode.value_or(DrainMode::closed);
     return {std::string(to_string(setting)), mode.has_value()};
-}
-
-Effective drain_signal(Reading& reading) {
-    if (reading.text.empty()) return {"none", false};
-    if (reading.text == "none") return {"none", true};
-    auto& setting = reading.out.settings.stop.drain_signal;
-    setting = signal(reading, "the name or number of a signal, or none");
-    return {setting ? signal_name(*setting) : "none", setting.has_value()};
 }
 
 Effective ports(Reading& reading) {
@@ -203,14 +173,6 @@ Effective ports(Reading& reading) {
     }
     if (settings.empty()) return {"found", false};
     return {shown, true};
-}
-
-Effective stop_signal(Reading& reading) {
-    const bool asked = reading.role.mode == Role::Mode::run;
-    if (reading.text.empty()) return {asked ? "the signal that asked" : "SIGTERM", false};
-    auto& setting = reading.out.settings.stop.stop_signal;
-    setting = signal(reading, "the name or number of a signal, like TERM, SIGQUIT or 15");
-    return {setting ? signal_name(*setting) : "none", setting.has_value()};
 }
 
 Effective pre_stop(Reading& reading) {
@@ -236,9 +198,12 @@ Effective task(Reading& reading) {
 Effective socket(Reading& reading) {
     auto& setting = reading.out.settings.socket;
     if (reading.text == "none") return {"none", true};
-    setting = reading.text;
-    if (!setting.empty()) return {setting, true};
     const bool serve = reading.role.mode == Role::Mode::serve;
+    // Inside a task of another agent the variable names that one's socket, for agentctl.
+    const bool inherited = !serve && !reading.role.pid1 && !reading.origin.starts_with("--") &&
+                           reading.environment.contains("LASTCALL_TASK");
+    if (!inherited) setting = reading.text;
+    if (!setting.empty()) return {setting, true};
     if (!serve && !reading.role.pid1) return {"none", false};
     const std::string directory =
         reading.role.root ? "/run/lastcall" : user_directory(reading, "XDG_RUNTIME_DIR", "");

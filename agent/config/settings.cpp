@@ -56,6 +56,12 @@ constexpr Entry entries[] = {
     {"AGENT_PORTS", "port", "found", "the ports whose connections count", rules::ports, true},
     {"AGENT_STOP_SIGNAL", "stop-signal", "the signal that asked, else SIGTERM",
      "the signal that asks the main process to exit", rules::stop_signal},
+    {"AGENT_SIGNAL_SCOPE", "signal-scope", "main", "who gets the stop signal and forwarded ones",
+     rules::signal_scope},
+    {"AGENT_SIGNAL_MAP", "signal-map", "none", "what `agent run` delivers instead of a signal",
+     rules::signal_map, true},
+    {"AGENT_EXPECT_EXIT_CODE", "expect-exit-code", "none",
+     "exit codes of the command that `agent run` makes 0", rules::expect_exit_code, true},
     {"AGENT_STOP_DEADLINE", "stop-deadline", "none; 30s as PID 1 with a load balancer",
      "the time until somebody else kills the agent", rules::stop_deadline},
     {"AGENT_PRE_STOP", "pre-stop", "none", "a shell command that runs before the stop signal",
@@ -103,11 +109,6 @@ std::string stop_timeout_from(Clock::duration deadline) {
     return fmt::format("at least {}", format_duration(at_least));
 }
 
-bool is_ours(std::string_view name) {
-    return std::any_of(std::begin(entries), std::end(entries),
-                       [name](const Entry& entry) { return entry.name == name; });
-}
-
 /// The setting that somebody meant who typed `name`; nullopt if it is nothing like ours. A short
 /// name may be wrong in one place, a longer one in two.
 std::optional<std::string_view> meant_by(std::string_view name) {
@@ -128,6 +129,11 @@ std::optional<std::string_view> meant_by(std::string_view name) {
 
 }  // namespace
 
+bool is_setting(std::string_view name) {
+    return std::any_of(std::begin(entries), std::end(entries),
+                       [name](const Entry& entry) { return entry.name == name; });
+}
+
 Configuration configure(const Role& role, const std::map<std::string, std::string>& environment,
                         const std::map<std::string, std::string>& flags) {
     Configuration out;
@@ -141,7 +147,7 @@ Configuration configure(const Role& role, const std::map<std::string, std::strin
     }
     for (auto variable = environment.lower_bound("AGENT_");
          variable != environment.end() && variable->first.starts_with("AGENT_"); ++variable) {
-        if (is_ours(variable->first)) continue;
+        if (is_setting(variable->first)) continue;
         if (const auto meant = meant_by(variable->first)) {
             out.warnings.push_back(fmt::format("{} is no setting of the agent: did you mean {}?",
                                                variable->first, *meant));

@@ -2,6 +2,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "supervisor/log.hpp"
@@ -19,11 +20,16 @@ struct Role {
 
 enum class LogFormat { logfmt, json };
 
+/// `--signal-map`: what is delivered instead of a signal; 0 drops it.
+using SignalMap = std::map<int, int>;
+
 /// Every effective value, typed. Nothing else in the product reads the environment.
 struct Settings {
     std::string task;     ///< AGENT_TASK
     std::string cluster;  ///< ECS_CLUSTER
     StopSettings stop;  ///< ECS_CONTAINER_STOP_TIMEOUT, AGENT_DEREGISTRATION_DELAY, AGENT_DRAIN, …
+    SignalMap signal_map;                      ///< run: AGENT_SIGNAL_MAP
+    std::vector<std::uint8_t> expected_codes;  ///< run: AGENT_EXPECT_EXIT_CODE; they become 0
     Clock::duration start_timeout = 3min;
     Clock::duration cleanup_wait = std::chrono::hours(3);
     std::string data_dir;  ///< empty: none
@@ -67,5 +73,7 @@ struct SettingInfo {
     bool repeatable = false;  ///< a list: a flag given several times is joined with spaces
 };
 const std::vector<SettingInfo>& setting_infos();
+/// Whether a setting has this name ("AGENT_DRAIN").
+bool is_setting(std::string_view name);
 
 }  // namespace lastcall

@@ -58,6 +58,8 @@ void declare(Arguments& arguments, api::RunRequest& request, Given& given) {
     arguments.value("--drain-signal", "SIGNAL", request.drainSignal,
                     "sent when it is deregistered, so that it says goodbye");
     arguments.value("--stop-signal", "SIGNAL", request.stopSignal, "instead of SIGTERM");
+    arguments.value("--signal-scope", "SCOPE", request.signalScope,
+                    "who gets the stop signal: main, group or tree");
     arguments.value("--stop-deadline", "D", request.stopDeadline,
                     "what the whole stop must fit in, or none");
     arguments.value("--pre-stop", "COMMAND", request.preStop,

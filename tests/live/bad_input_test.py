@@ -340,5 +340,65 @@ class Disk(harness.LiveTest):
         self.assertEqual(len(agent.stops("web")), 1)
 
 
+class Run(harness.LiveTest):
+    """`agent run`: what can't be done is one line and 125 to 127, and nothing was started."""
+
+    def refused(self, code, *words, flags=(), prefix=(), **environment):
+        run = self.agent_run(*words, flags=flags, prefix=prefix, **environment)
+        self.assertEqual(run.wait(), code, run.stderr())
+        self.assertEqual(run.stdout(), "")
+        lines = run.stderr().splitlines()
+        self.assertEqual(len(lines), 1, lines)
+        return lines[0]
+
+    def test_flags_that_are_none(self):
+        for flags, named in ((["--user", "no-such-user"], "no-such-user"),
+                             (["--user", "root:no-such-group"], "no-such-group"),
+                             (["--chdir", "/nowhere/at-all"], "/nowhere/at-all"),
+                             (["--env-file", "/nowhere/at-all"], "/nowhere/at-all"),
+                             (["--signal-map", "HUP"], "'HUP', not FROM:TO"),
+                             (["--signal-map", "HUP:USR1", "--signal-map", "FOO:0"], "'FOO:0', not FROM:TO"),
+                             (["--expect-exit-code", "256"], "'256', not an exit code from 0 to 255"),
+                             (["--expect-exit-code", "one"], "'one', not an exit code from 0 to 255"),
+                             (["--parent-death-signal", "never"], "'never', not the name")):
+            with self.subTest(flags):
+                self.assertIn(named, self.refused(125, "echo", "started", flags=flags))
+        self.assertIn("'x:y', not FROM:TO", self.refused(125, "echo", "started", AGENT_SIGNAL_MAP="x:y"))
+
+    def test_a_scope_that_is_none_is_a_warning(self):
+        run = self.agent_run("sh", "-c", "exit 3", flags=["--signal-scope", "everybody"])
+        self.assertEqual(run.wait(), 3)
+        self.assertIn("'everybody', not main, group or tree", run.stderr())
+
+    def test_a_script_without_an_interpreter_line_goes_to_the_shell(self):
+        script = self.dir / "script"
+        script.write_text("echo shell-$1; exit 5\n")
+        script.chmod(0o755)
+        run = self.agent_run(script, "word")
+        self.assertEqual((run.wait(), run.stdout()), (5, "shell-word\n"))
+
+    def test_an_interpreter_that_is_missing_is_127(self):
+        script = self.dir / "script"
+        script.write_text("#!/nowhere/at-all\n")
+        script.chmod(0o755)
+        self.assertIn(str(script), self.refused(127, script))
+
+    def test_a_directory_as_command_is_126(self):
+        self.assertIn("Permission denied", self.refused(126, self.dir))
+        self.assertIn(f"{self.dir}/x", self.refused(127, self.dir / "x"))
+        (self.dir / "plain").write_text("")
+        self.refused(127, self.dir / "plain" / "x")
+        self.refused(127, "")
+
+    def test_a_limit_of_processes_is_our_own_failure(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root, to be a user without processes")
+        other = ["prlimit", "--nproc=1", "setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
+        probe = subprocess.run([*other, harness.AGENT, "version"], capture_output=True, timeout=20)
+        if probe.returncode != 0:
+            self.skipTest("another user can't execute the agent here")
+        self.assertIn("Resource temporarily unavailable", self.refused(125, "/bin/echo", "started", prefix=other))
+
+
 if __name__ == "__main__":
     harness.main()

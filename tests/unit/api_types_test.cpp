@@ -158,10 +158,11 @@ TEST_CASE("a run request keeps every wish") {
     run.drainIdle = "1s";
     run.drainSignal = "USR1";
     run.stopSignal = "QUIT";
+    run.signalScope = "group";
     run.stopDeadline = "none";
     run.preStop = "sleep 1";
     run.preStopTimeout = "3";
-    CHECK(to_json(run).get_object().size() == 16);
+    CHECK(to_json(run).get_object().size() == 17);
     check_round_trip(run);
 }
 
