@@ -1,5 +1,6 @@
 """Every way that a command can end comes back from `agent run` as a shell would have it."""
 import concurrent.futures
+import pathlib
 import signal
 import subprocess
 import sys
@@ -50,12 +51,11 @@ class ExitCodes(harness.LiveTest):
 
     def test_a_failure_of_the_agent_while_the_command_runs_doesnt_end_the_command(self):
         """With so few descriptors the command can be started, and nothing of the agent built."""
+        if b"__asan_init" in pathlib.Path(harness.AGENT).read_bytes():
+            self.skipTest("a sanitizer needs descriptors itself")
         seen = set()
         for limit in range(3, 12):
             limited = f"import os, resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, 64)); "
-            probe = f"{limited} os.execv({harness.AGENT!r}, ['agent', 'version'])"
-            if subprocess.run([sys.executable, "-c", probe], capture_output=True, timeout=20).returncode != 0:
-                continue  # not static, under sanitizers: its libraries can't be opened
             script = f"{limited} os.execv({harness.AGENT!r}, ['agent', 'run', '--', '/bin/sh', '-c', " \
                      "'ulimit -n 64; sleep 0.05 & sleep 0.3 & trap \"exit 7\" USR1; echo $$; " \
                      "while :; do sleep 0.02; done'])"
@@ -70,7 +70,7 @@ class ExitCodes(harness.LiveTest):
             seen.add("plain" if plain else "whole")
             run.signal(signal.SIGUSR1)
             self.assertEqual(run.wait(), 7, f"{limit} descriptors: {run.stderr()}")
-        self.assertIn("plain", seen)
+        self.assertLessEqual({"not started", "plain"}, seen)
 
 
 if __name__ == "__main__":
