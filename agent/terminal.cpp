@@ -23,6 +23,23 @@ bool is_orphaned() {
     return true;
 }
 
+/// Stops our process group and us by one and the same signal: a SIGCONT that comes in between,
+/// since a shell has seen another of the group stop, takes ours back with it. Were we to follow
+/// with a signal of our own, it would be us who take back the SIGCONT.
+void stop_group_by(int signal) {
+    ::kill(0, signal);
+    if (signal == SIGSTOP) return;
+    struct sigaction stop{}, inherited{};
+    stop.sa_handler = SIG_DFL;
+    ::sigaction(signal, &stop, &inherited);
+    sigset_t one;
+    ::sigemptyset(&one);
+    ::sigaddset(&one, signal);
+    ::sigprocmask(SIG_UNBLOCK, &one, nullptr);  // here
+    ::sigprocmask(SIG_BLOCK, &one, nullptr);
+    ::sigaction(signal, &inherited, nullptr);
+}
+
 bool is_pending(int signal) {
     sigset_t pending;
     return ::sigpending(&pending) == 0 && ::sigismember(&pending, signal) == 1;
@@ -73,8 +90,11 @@ void Terminal::stop_with_it(int signal, bool whole_group) {
     given_ = false;
     // Others of the job: a script that started us, the rest of a pipeline. The kernel would have
     // told them at Ctrl-Z, were the command of our group.
-    if (whole_group) ::kill(0, signal);
-    if (!whole_group || signal != SIGSTOP) ::kill(::getpid(), SIGSTOP);  // no effect on PID 1
+    if (whole_group) {
+        stop_group_by(signal);
+    } else {
+        ::kill(::getpid(), SIGSTOP);  // no effect on PID 1
+    }
 }
 
 bool Terminal::resume() {

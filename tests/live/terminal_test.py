@@ -200,6 +200,28 @@ class UnderAShell(TerminalTest):
         shell.expect("got-line")
         self.prompt(shell)
 
+    def test_ctrl_z_and_ctrl_c_reach_a_job_that_was_brought_to_the_front_while_it_ran(self):
+        shell = self.shell()
+        shell.send(f"{RUN} --signal-scope group -- sh -c 'echo ready; sleep 60; exit 1' &")
+        shell.expect("ready")
+        agent, command = self.pair()
+        child = wait_until(lambda: [pid for pid in children(command) if name_of(pid) == "sleep"], "the sleep")[0]
+        for _ in range(2):
+            shell.send("fg")
+            wait_until(lambda: shell.foreground() == stat(agent)[2], "the job to have the terminal")
+            self.wait_states("S", agent, command, child)
+            shell.send(CTRL_Z)
+            shell.expect("Stopped")
+            self.wait_states("T", agent, command, child)
+            self.prompt(shell)
+            shell.send("bg")
+            self.wait_states("S", agent, command, child)
+        shell.send("fg")
+        wait_until(lambda: shell.foreground() == stat(agent)[2], "the job to have the terminal")
+        shell.send(CTRL_C)
+        shell.send("echo code-$?")
+        shell.expect("code-130")
+
     def test_sigstop_to_the_command_is_a_stopped_job(self):
         shell = self.shell()
         shell.send(f"{RUN} -- sh -c 'echo ready; read line; echo got-$line'")
