@@ -14,7 +14,7 @@ namespace {
 
 /// This stands before the command's start, and most variables are the command's alone.
 bool concerns_us(std::string_view variable) {
-    for (const std::string_view prefix : {"AGENT_", "ECS_", "XDG_", "HOME="}) {
+    for (const std::string_view prefix : {"AGENT_", "ECS_", "XDG_", "HOME=", "LASTCALL_TASK="}) {
         if (variable.starts_with(prefix)) return true;
     }
     return false;
@@ -22,12 +22,12 @@ bool concerns_us(std::string_view variable) {
 
 }  // namespace
 
-std::map<std::string, std::string> environment() {
+std::map<std::string, std::string> environment(bool whole) {
     std::map<std::string, std::string> variables;
     for (char** each = ::environ; *each; ++each) {
         const std::string_view text = *each;
         const auto equals = text.find('=');
-        if (equals == text.npos || !concerns_us(text)) continue;
+        if (equals == text.npos || (!whole && !concerns_us(text))) continue;
         variables.emplace(text.substr(0, equals), text.substr(equals + 1));
     }
     return variables;

@@ -148,7 +148,7 @@ DeadlyParent heed_parent(int signal, bool pid1) {
 
 /// `--env-file`; what of it would configure the agent is a warning.
 void add_env_files(const Options& options, LaunchOptions& launching, Configuration& configuration) {
-    const auto ours = environment();
+    const auto ours = environment(true);
     std::string settings;
     for (const auto& path : options.env_files) {
         for (const auto& variable : read_env_file(path, ours)) {

@@ -10,8 +10,9 @@ int run(const Options& options, const Inheritance& inherited);
 /// `agent serve`: a daemon with many tasks (DESIGN section 4).
 int serve(const Options& options, const Inheritance& inherited);
 
-/// What the settings are read from: our own variables, and those that name a user's directories.
-std::map<std::string, std::string> environment();
+/// What the settings are read from: our own variables, and those that name a user's directories;
+/// or the whole of it.
+std::map<std::string, std::string> environment(bool whole = false);
 
 /// Prints every effective value, its source, and the warnings.
 void print_configuration(const struct Configuration& configuration);

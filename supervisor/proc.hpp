@@ -9,7 +9,7 @@
 // ours to see, or there is no /proc.
 namespace lastcall::proc {
 
-/// Whether there is a /proc of our pid namespace at all.
+/// Whether there is a /proc, and of our own pid namespace: another's numbers mean others.
 bool is_there();
 /// A whole file, of which the kernel doesn't know the size.
 std::string contents(const std::string& path);

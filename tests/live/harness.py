@@ -385,6 +385,11 @@ def answers(path):
         return False
 
 
+def phases_of(record):
+    """Their names, in order; but CLEANUP, which is there where a cgroup could be made."""
+    return [p["phase"] for p in record["phases"] if p["phase"] != "CLEANUP"]
+
+
 def phase_of(record, name):
     """The one phase of that name in a record; None if it isn't listed."""
     found = [p for p in record["phases"] if p["phase"] == name]

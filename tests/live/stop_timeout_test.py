@@ -36,7 +36,7 @@ class StopTimeout(harness.LiveTest):
 
     def test_there_is_no_drain_without_a_load_balancer(self):
         record = self.stopped()
-        self.assertEqual([p["phase"] for p in record["phases"]], ["SIGTERM"])
+        self.assertEqual(harness.phases_of(record), ["SIGTERM"])
 
     def test_the_exit_code_is_recorded(self):
         record = self.stopped("--exit-code", 42)
@@ -77,7 +77,7 @@ class StopTimeout(harness.LiveTest):
         mark = self.dir / "mark"
         record = self.stopped(AGENT_PRE_STOP=f"echo here > {mark}")
         self.assertTrue(mark.exists())
-        phases = [p["phase"] for p in record["phases"]]
+        phases = harness.phases_of(record)
         self.assertEqual(phases, ["PRE_STOP", "SIGTERM"])
         self.assertEqual(phase_of(record, "PRE_STOP")["outcome"], "completed")
 
