@@ -128,6 +128,10 @@ std::vector<std::string> task_environment(const std::vector<std::string>& keep) 
     environment.reserve(count + 1);  // the mark that every task gets follows
     for (char** variable = ::environ; *variable; ++variable) {
         const std::string_view text = *variable;
+        if (!text.starts_with('A') && !text.starts_with('E')) {  // most: none of our names
+            environment.emplace_back(text);
+            continue;
+        }
         const auto name = text.substr(0, text.find('='));
         const bool kept = std::find(keep.begin(), keep.end(), name) != keep.end();
         if (kept || !is_name_of_ours(name)) environment.emplace_back(text);

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "agent/complain.hpp"
 #include "agent/descriptors.hpp"
 #include "agent/options.hpp"
 #include "agent/run.hpp"
@@ -20,7 +21,7 @@ int main(int argc, char** argv) {
         fmt::print("agent {}\n", LASTCALL_VERSION);
         return 0;
     } catch (const std::exception& error) {
-        fmt::print(stderr, "agent: {}\n", error.what());
+        lastcall::complain(error.what());
         return options.command == Command::run ? 125 : 1;  // 1 to 124 are a wrapped command's own
     }
 }

@@ -71,7 +71,7 @@ void add_run_flags(CLI::App& run, Options& options) {
     };
     text("--user", options.user, "NAME|UID[:GROUP|GID]",
          "who the command runs as, by /etc/passwd and /etc/group; a number needs no entry there. "
-         "Sets HOME. A pre-stop command runs as the agent does");
+         "Sets HOME. A pre-stop command runs as the same user");
     text("--chdir", options.directory, "DIR", "the command's working directory");
     const auto keep_files = [&options](const std::vector<std::string>& files) {
         options.env_files = files;
@@ -88,7 +88,7 @@ void add_run_flags(CLI::App& run, Options& options) {
          "all that it has forked at once, others go to the command");
     run.add_flag_callback(
         "--no-subreaper", [&options] { options.subreaper = false; },
-        "don't adopt orphans of the command: they aren't waited for");
+        "don't become the parent of the command's orphans: they are looked for by their mark");
 }
 
 }  // namespace

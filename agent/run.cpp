@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "agent/complain.hpp"
 #include "agent/config/list.hpp"
 #include "agent/definition.hpp"
 #include "agent/env_file.hpp"
@@ -23,12 +24,6 @@ namespace lastcall {
 namespace {
 
 constexpr int not_executable = 126, not_found = 127, own_failure = 125;
-
-/// Not by fmt::print, which throws where stderr is full or broken.
-void complain(const std::string& what) {
-    const std::string line = fmt::format("agent: {}\n", what);
-    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
-}
 
 bool is_foreground_terminal() {
     const pid_t foreground = ::tcgetpgrp(STDIN_FILENO);  // -1 where it is no terminal of ours
@@ -121,7 +116,8 @@ void leave_directory(const std::string& here, Settings& settings) {
         auto definition = wrapped_task(
             settings, {.command = std::move(started.command),
                        .environment = std::move(started.environment),
-                       .working_directory = directory.empty() ? here : below(here, directory)});
+                       .working_directory = directory.empty() ? here : below(here, directory),
+                       .identity = std::move(started.identity)});
         auto process = supervise(house->executor(), house->reaper, launched, id, orphans);
         Wrapper wrapper(*house, settings, terminal, parent);
         house->run(wrapper.work(std::move(definition), std::move(id), std::move(process)));

@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "agent/complain.hpp"
 #include "agent/house.hpp"
 #include "agent/journal/sqlite_journal.hpp"
 #include "agent/run.hpp"
@@ -126,7 +127,7 @@ int serve(const Options& options, const Inheritance& inherited_by_us) {
     auto troubles = configuration.errors;
     for (auto& trouble : load_balancer_troubles(configuration.settings))
         troubles.push_back(trouble);
-    for (const auto& trouble : troubles) fmt::print(stderr, "agent: {}\n", trouble);
+    for (const auto& trouble : troubles) complain(trouble);
     if (!troubles.empty()) return 1;
 
     // Before the first task anything wrong is fatal.

@@ -111,6 +111,7 @@ class ChildLauncher final : public Launcher {
         LaunchOptions options{.command = container.command,
                               .environment = container.environment,
                               .working_directory = container.working_directory,
+                              .identity = container.identity,
                               .log_file = container.log_file,
                               .own_stdin = false,
                               .keep_descriptors = false,

@@ -8,6 +8,8 @@
 #include <system_error>
 #include <vector>
 
+#include "supervisor/task.hpp"
+
 namespace lastcall {
 
 /// What we inherited, and the command gets back as it was: signal(7), "inherited across execve".
@@ -19,13 +21,6 @@ struct Inheritance {
 
 /// Blocks every signal that can be, and lets SIGCHLD be: first thing in main, so that none is lost.
 Inheritance take_over_signals();
-
-/// Who a command runs as.
-struct Identity {
-    uid_t uid = 0;
-    gid_t gid = 0;
-    std::vector<gid_t> groups;  ///< supplementary ones: all that it has
-};
 
 struct LaunchOptions {
     std::vector<std::string> command;

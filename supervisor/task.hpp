@@ -1,4 +1,6 @@
 #pragma once
+#include <sys/types.h>
+
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -50,6 +52,13 @@ struct ExitStatus {
     friend bool operator==(const ExitStatus&, const ExitStatus&) = default;
 };
 
+/// Who a command runs as.
+struct Identity {
+    uid_t uid = 0;
+    gid_t gid = 0;
+    std::vector<gid_t> groups;  ///< supplementary ones: all that it has
+};
+
 /// One supervised process tree.
 struct ContainerDefinition {
     std::string name;
@@ -60,6 +69,7 @@ struct ContainerDefinition {
     bool essential = true;
     std::vector<std::string> depends_on;
     std::optional<Clock::duration> stop_timeout;  ///< wins over the task's
+    std::optional<Identity> identity;             ///< none: the agent's own
     bool is_hook = false;  ///< runs beside the task: only what it forks itself is its own
 };
 

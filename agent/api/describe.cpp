@@ -173,6 +173,8 @@ Task describe(const TaskView& view) {
     return shape;
 }
 
-Setting describe(const SettingRow& row) { return {row.name, row.flag, row.value, row.source}; }
+Setting describe(const SettingRow& row) {
+    return {std::string(row.name), std::string(row.flag), row.value, std::string(row.source)};
+}
 
 }  // namespace lastcall::api

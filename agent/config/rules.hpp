@@ -9,8 +9,8 @@ namespace lastcall {
 
 /// One variable while it is being read.
 struct Reading {
-    std::string origin;     ///< as its author knows it: "AGENT_DRAIN", or "--drain"
-    std::string_view text;  ///< empty: unset
+    std::string_view origin;  ///< as its author knows it: "AGENT_DRAIN", or "--drain"
+    std::string_view text;    ///< empty: unset
     const Role& role;
     const std::map<std::string, std::string>& environment;  ///< for HOME and XDG_…
     Configuration& out;

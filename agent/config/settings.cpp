@@ -13,69 +13,71 @@ namespace {
 
 struct Entry {
     const char* name;
-    const char* flag;
+    const char* flag;      ///< with its dashes
     const char* fallback;  ///< in words
     const char* help;
     Rule rule;
     bool repeatable = false;
+    std::string_view flag_name() const { return std::string_view(flag).substr(2); }
 };
 
 /// Every setting there is. `--help`, `--print-config`, `agentctl config` and docs/environment.md
 /// show them in this order, and the rules run in it: AGENT_STOP_DEADLINE looks at the load
 /// balancers.
 constexpr Entry entries[] = {
-    {"ECS_CONTAINER_STOP_TIMEOUT", "stop-timeout", "30s, or what the stop deadline leaves",
+    {"ECS_CONTAINER_STOP_TIMEOUT", "--stop-timeout", "30s, or what the stop deadline leaves",
      "from the stop signal to SIGKILL", rules::stop_timeout},
-    {"ECS_CONTAINER_START_TIMEOUT", "start-timeout", "3m", "how long a start may take",
+    {"ECS_CONTAINER_START_TIMEOUT", "--start-timeout", "3m", "how long a start may take",
      rules::start_timeout},
-    {"ECS_DATADIR", "data-dir",
+    {"ECS_DATADIR", "--data-dir",
      "serve: /var/lib/lastcall, or $XDG_STATE_HOME/lastcall for a user; run: none",
      "where the journal and the tasks' logs are kept", rules::data_dir},
-    {"ECS_CLUSTER", "cluster", "default", "the cluster's name, shown in the metadata",
+    {"ECS_CLUSTER", "--cluster", "default", "the cluster's name, shown in the metadata",
      rules::cluster},
-    {"ECS_LOGLEVEL", "log-level", "info", "what the agent's own log tells: the least urgent level",
-     rules::log_level},
-    {"ECS_LOGFILE", "log-file", "stderr", "the file that the agent's own log is appended to",
+    {"ECS_LOGLEVEL", "--log-level", "info",
+     "what the agent's own log tells: the least urgent level", rules::log_level},
+    {"ECS_LOGFILE", "--log-file", "stderr", "the file that the agent's own log is appended to",
      rules::log_file},
-    {"ECS_LOG_OUTPUT_FORMAT", "log-format", "logfmt", "the form of a log line", rules::log_format},
-    {"ECS_ENABLE_SPOT_INSTANCE_DRAINING", "spot-draining", "false",
+    {"ECS_LOG_OUTPUT_FORMAT", "--log-format", "logfmt", "the form of a log line",
+     rules::log_format},
+    {"ECS_ENABLE_SPOT_INSTANCE_DRAINING", "--spot-draining", "false",
      "stop all tasks on a spot notice", rules::spot_draining},
-    {"ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", "cleanup-wait", "3h",
+    {"ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", "--cleanup-wait", "3h",
      "how long a STOPPED task stays in `ps`", rules::cleanup_wait},
-    {"AGENT_LOAD_BALANCERS", "load-balancer", "none", "the load balancers' URLs",
+    {"AGENT_LOAD_BALANCERS", "--load-balancer", "none", "the load balancers' URLs",
      rules::load_balancers, true},
-    {"AGENT_DEREGISTRATION_DELAY", "deregistration-delay", "5m", "how long DRAIN may last",
+    {"AGENT_DEREGISTRATION_DELAY", "--deregistration-delay", "5m", "how long DRAIN may last",
      rules::deregistration_delay},
-    {"AGENT_DEREGISTER_TIMEOUT", "deregister-timeout", "30s",
+    {"AGENT_DEREGISTER_TIMEOUT", "--deregister-timeout", "30s",
      "how long deregistration may be retried", rules::deregister_timeout},
-    {"AGENT_DRAIN", "drain", "closed", "what ends DRAIN", rules::drain},
-    {"AGENT_DRAIN_IDLE", "drain-idle", "5s", "how long a connection is quiet until it is at rest",
+    {"AGENT_DRAIN", "--drain", "closed", "what ends DRAIN", rules::drain},
+    {"AGENT_DRAIN_IDLE", "--drain-idle", "5s", "how long a connection is quiet until it is at rest",
      rules::drain_idle},
-    {"AGENT_DRAIN_SIGNAL", "drain-signal", "none", "sent to the main process before DRAIN",
+    {"AGENT_DRAIN_SIGNAL", "--drain-signal", "none", "sent to the main process before DRAIN",
      rules::drain_signal},
-    {"AGENT_PORTS", "port", "found", "the ports whose connections count", rules::ports, true},
-    {"AGENT_STOP_SIGNAL", "stop-signal", "the signal that asked, else SIGTERM",
+    {"AGENT_PORTS", "--port", "found", "the ports whose connections count", rules::ports, true},
+    {"AGENT_STOP_SIGNAL", "--stop-signal", "the signal that asked, else SIGTERM",
      "the signal that asks the main process to exit", rules::stop_signal},
-    {"AGENT_SIGNAL_SCOPE", "signal-scope", "main", "who gets the stop signal and forwarded ones",
+    {"AGENT_SIGNAL_SCOPE", "--signal-scope", "main", "who gets the stop signal and forwarded ones",
      rules::signal_scope},
-    {"AGENT_SIGNAL_MAP", "signal-map", "none", "what `agent run` delivers instead of a signal",
+    {"AGENT_SIGNAL_MAP", "--signal-map", "none", "what `agent run` delivers instead of a signal",
      rules::signal_map, true},
-    {"AGENT_EXPECT_EXIT_CODE", "expect-exit-code", "none",
+    {"AGENT_EXPECT_EXIT_CODE", "--expect-exit-code", "none",
      "exit codes of the command that `agent run` makes 0", rules::expect_exit_code, true},
-    {"AGENT_STOP_DEADLINE", "stop-deadline", "none; 30s as PID 1 with a load balancer",
+    {"AGENT_STOP_DEADLINE", "--stop-deadline", "none; 30s as PID 1 with a load balancer",
      "the time until somebody else kills the agent", rules::stop_deadline},
-    {"AGENT_PRE_STOP", "pre-stop", "none", "a shell command that runs before the stop signal",
+    {"AGENT_PRE_STOP", "--pre-stop", "none", "a shell command that runs before the stop signal",
      rules::pre_stop},
-    {"AGENT_PRE_STOP_TIMEOUT", "pre-stop-timeout", "10s", "how long that command may take",
+    {"AGENT_PRE_STOP_TIMEOUT", "--pre-stop-timeout", "10s", "how long that command may take",
      rules::pre_stop_timeout},
-    {"AGENT_TASK", "task", "the command's name", "the task's name in `agent run`", rules::task},
-    {"AGENT_SOCKET", "socket",
+    {"AGENT_TASK", "--task", "the command's name", "the task's name in `agent run`", rules::task},
+    {"AGENT_SOCKET", "--socket",
      "/run/lastcall/agent.sock, or $XDG_RUNTIME_DIR/lastcall/agent.sock for a user; "
      "run that isn't PID 1: none",
      "the control socket", rules::socket},
-    {"AGENT_INTROSPECTION_ADDR", "introspection-addr", "none",
+    {"AGENT_INTROSPECTION_ADDR", "--introspection-addr", "none",
      "address and port of the read-only HTTP server", rules::introspection_addr},
-    {"AGENT_HELPER_PATH", "helper-path", "beside the agent, then its libexec folder",
+    {"AGENT_HELPER_PATH", "--helper-path", "beside the agent, then its libexec folder",
      "where the programs `agent-lb-SCHEME` are looked for", rules::helper_path},
 };
 
@@ -91,15 +93,14 @@ const std::string* text_of(std::string_view name, const std::map<std::string, st
 SettingRow read(const Entry& entry, const Role& role,
                 const std::map<std::string, std::string>& environment,
                 const std::map<std::string, std::string>& flags, Configuration& out) {
-    const std::string* const flag = text_of(entry.flag, flags);
+    const std::string* const flag = text_of(entry.flag_name(), flags);
     const std::string* const variable = text_of(entry.name, environment);
     const std::string* const given = flag ? flag : variable;
-    std::string flag_name = std::string("--") + entry.flag;
-    Reading reading{flag ? flag_name : entry.name, given ? *given : std::string_view(), role,
+    Reading reading{flag ? entry.flag : entry.name, given ? *given : std::string_view(), role,
                     environment, out};
     auto [value, in_force] = entry.rule(reading);
     const char* const source = !in_force ? "default" : flag ? "flag" : "environment";
-    return {entry.name, std::move(flag_name), std::move(value), source};
+    return {entry.name, entry.flag, std::move(value), source};
 }
 
 /// With a deadline and no stop timeout of its own the signalled task has all that is left of the
@@ -160,7 +161,8 @@ const std::vector<SettingInfo>& setting_infos() {
     static const auto infos = [] {
         std::vector<SettingInfo> all;
         for (const Entry& each : entries) {
-            all.push_back({each.name, each.flag, each.fallback, each.help, each.repeatable});
+            all.push_back({each.name, std::string(each.flag_name()), each.fallback, each.help,
+                           each.repeatable});
         }
         return all;
     }();

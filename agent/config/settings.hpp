@@ -46,10 +46,10 @@ struct Settings {
 
 /// One effective value as people read it, and where it came from.
 struct SettingRow {
-    std::string name;    ///< "ECS_CONTAINER_STOP_TIMEOUT"
-    std::string flag;    ///< "--stop-timeout"
-    std::string value;   ///< "30s"; empty for none
-    std::string source;  ///< "default", "environment", "flag"
+    std::string_view name;    ///< "ECS_CONTAINER_STOP_TIMEOUT"; this and all but the value lives on
+    std::string_view flag;    ///< "--stop-timeout"
+    std::string value;        ///< "30s"; empty for none
+    std::string_view source;  ///< "default", "environment", "flag"
 };
 
 struct Configuration {

@@ -30,7 +30,7 @@ SettingRow row(const Configuration& configuration, const std::string& name) {
 
 std::string shown(const Configuration& configuration, const std::string& name) {
     const auto found = row(configuration, name);
-    return found.value + " (" + found.source + ")";
+    return found.value + " (" + std::string(found.source) + ")";
 }
 
 /// What one variable comes to: "2s (environment)", and the one warning it gives, if any.

@@ -18,7 +18,7 @@ Configuration with(const std::string& name, const std::string& text, const Role&
 
 std::string shown(const Configuration& configuration, const std::string& name) {
     for (const auto& row : configuration.rows) {
-        if (row.name == name) return row.value + " (" + row.source + ")";
+        if (row.name == name) return row.value + " (" + std::string(row.source) + ")";
     }
     return "";
 }
