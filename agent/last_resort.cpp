@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "agent/signals.hpp"
+#include "supervisor/reaper.hpp"
 
 namespace lastcall {
 namespace {
@@ -27,18 +28,6 @@ void say(std::string_view why) {
         ::write(STDERR_FILENO, line, std::min(end.size, sizeof line));
 }
 
-/// The command's exit code, once it is among those reaped.
-std::optional<int> reap(pid_t command) {
-    std::optional<int> code;
-    for (;;) {
-        siginfo_t info{};
-        const bool any = ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == 0;
-        if (!any || info.si_pid == 0) return code;
-        if (info.si_pid != command) continue;
-        code = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
-    }
-}
-
 bool is_ours(pid_t command) {
     siginfo_t info{};
     return ::waitid(P_PID, static_cast<id_t>(command), &info, WEXITED | WNOHANG | WNOWAIT) == 0;
@@ -51,7 +40,8 @@ int be_plain_init(pid_t command, std::string_view why) {
     const sigset_t all = all_signals();
     if (!is_ours(command)) return own_failure;
     for (;;) {
-        if (const auto code = reap(command)) return *code;
+        const auto exit = reap_all(command).exit;
+        if (exit) return exit->signal != 0 ? 128 + exit->signal : exit->code;
         siginfo_t signal{};
         const int number = ::sigwaitinfo(&all, &signal);
         const bool own = signal.si_pid == ::getpid() && signal.si_code == SI_USER;

@@ -17,8 +17,10 @@
 #include "agent/house.hpp"
 #include "agent/journal/sqlite_journal.hpp"
 #include "agent/last_resort.hpp"
+#include "agent/plain_init.hpp"
 #include "agent/user.hpp"
 #include "agent/wrapper.hpp"
+#include "supervisor/proc.hpp"
 
 namespace lastcall {
 namespace {
@@ -47,8 +49,7 @@ int as_expected(int code, const Settings& settings) {
 }
 
 /// The shell's way of saying it: only here, at the very edge.
-int exit_code(const StopRecord& record, const Settings& settings) {
-    const auto& exit = record.containers.empty() ? std::nullopt : record.containers.front().exit;
+int exit_code(const std::optional<ExitStatus>& exit, const Settings& settings) {
     if (!exit) return 128 + SIGKILL;  // unkillable: nobody knows how it will end
     return as_expected(exit->signal != 0 ? 128 + exit->signal : exit->code, settings);
 }
@@ -91,6 +92,15 @@ void leave_directory(const std::string& here, Settings& settings) {
     [[maybe_unused]] const int done = ::chdir("/");
 }
 
+/// Whether nobody can ask us for anything, nor have we anything to tell or to do, until a signal
+/// comes or the command ends.
+bool is_plain_init(const Configuration& configuration) {
+    const Settings& settings = configuration.settings;
+    return settings.socket.empty() && settings.load_balancers.empty() &&
+           settings.data_dir.empty() && settings.introspection_addr.empty() &&
+           settings.log_level > Level::debug && configuration.warnings.empty() && proc::is_there();
+}
+
 /// From here on the command runs: nothing may end us but its end.
 [[noreturn]] void wrap(Configuration& configuration, const Role& role, LaunchOptions started,
                        std::string id, Launched launched, Orphans orphans, DeadlyParent parent) {
@@ -101,6 +111,14 @@ void leave_directory(const std::string& here, Settings& settings) {
         Settings& settings = configuration.settings;
         const std::string here = working_directory();
         leave_directory(here, settings);
+        if (is_plain_init(configuration)) {
+            const PlainWait waited = wait_plainly(launched.pid);
+            if (waited.over) {
+                terminal.leave();
+                std::_Exit(exit_code(waited.exit, settings));
+            }
+            launched.exit = waited.exit;
+        }
         house = std::make_unique<House>(configuration, role, started.inherited,
                                         [&settings](asio::any_io_executor executor, Log& log) {
                                             return journal(settings, std::move(executor), log);
@@ -122,13 +140,16 @@ void leave_directory(const std::string& here, Settings& settings) {
         Wrapper wrapper(*house, settings, terminal, parent);
         house->run(wrapper.work(std::move(definition), std::move(id), std::move(process)));
         terminal.leave();
-        house->leave(exit_code(wrapper.record(), settings));
+        const auto& containers = wrapper.record().containers;
+        const auto exit = containers.empty() ? std::nullopt : containers.front().exit;
+        house->leave(exit_code(exit, settings));
     } catch (const std::exception& error) {
         failure = error.what();
     } catch (...) {
         failure = "unknown failure";
     }
-    const int code = be_plain_init(launched.pid, failure.c_str());
+    const int code = launched.exit ? exit_code(launched.exit, configuration.settings)
+                                   : be_plain_init(launched.pid, failure.c_str());
     terminal.leave();
     std::_Exit(as_expected(code, configuration.settings));
 }

@@ -24,6 +24,10 @@ class Child final : public Process {
           tree_(launched.pid, std::move(task_id), orphans, std::move(cgroup), reaper),
           ended_(executor),
           settled_(std::move(executor)) {
+        if (launched.exit) {
+            ended(*launched.exit);
+            return;
+        }
         reaper_.expect(launched.pid, [this](ExitStatus status) { ended(status); });
         look_out_for_oom_killer(orphans);
     }
@@ -71,7 +75,7 @@ class Child final : public Process {
  private:
     void ended(ExitStatus status) {
         const bool by_kill = status.signal == SIGKILL || status.code == code_of_a_killed_child;
-        status.out_of_memory = by_kill && !killed_ && oom_.any();
+        status.out_of_memory |= by_kill && !killed_ && oom_.any();
         status_ = status;
         ended_.set();
     }

@@ -37,7 +37,8 @@ struct LaunchOptions {
 
 struct Launched {
     pid_t pid = 0;
-    int pidfd = -1;  ///< close-on-exec
+    int pidfd = -1;                  ///< close-on-exec
+    std::optional<ExitStatus> exit;  ///< if it has been reaped already
 };
 
 /// What kept a command from being started: "cannot start 'CMD': No such file or directory", with

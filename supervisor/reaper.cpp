@@ -6,21 +6,39 @@
 #include <utility>
 
 namespace lastcall {
+namespace {
+
+/// Collects one, if any has ended; false if none has. `childless` is set when there is none at all.
+bool collect(siginfo_t& info, bool& childless) {
+    info = {};
+    childless = ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == -1 && errno == ECHILD;
+    return info.si_pid != 0;
+}
+
+ExitStatus status_in(const siginfo_t& info) {
+    if (info.si_code == CLD_EXITED) return {.code = info.si_status};
+    return {.signal = info.si_status, .core_dumped = info.si_code == CLD_DUMPED};
+}
+
+}  // namespace
+
+Reaped reap_all(pid_t awaited) {
+    Reaped reaped;
+    for (siginfo_t info; collect(info, reaped.childless); ++reaped.count) {
+        if (info.si_pid == awaited) reaped.exit = status_in(info);
+    }
+    return reaped;
+}
 
 bool Reaper::reap() {
     bool any = false, childless = false;
-    for (;;) {
-        siginfo_t info{};
-        childless = ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == -1 && errno == ECHILD;
-        if (info.si_pid == 0) break;
+    for (siginfo_t info; collect(info, childless);) {
         any = true;
         const auto expected = ours_.find(info.si_pid);
         if (expected == ours_.end()) continue;
         const auto ended = std::exchange(expected->second, nullptr);
         ours_.erase(expected);
-        ended(info.si_code == CLD_EXITED ? ExitStatus{.code = info.si_status}
-                                         : ExitStatus{.signal = info.si_status,
-                                                      .core_dumped = info.si_code == CLD_DUMPED});
+        ended(status_in(info));
     }
     if (any) reaped_.beat();
     return !childless;

@@ -3,12 +3,22 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 
 #include "supervisor/await.hpp"
 #include "supervisor/kinship.hpp"
 #include "supervisor/task.hpp"
 
 namespace lastcall {
+
+/// What a sweep over our children has found.
+struct Reaped {
+    std::optional<ExitStatus> exit;  ///< of the one asked for, if it was among them
+    int count = 0;
+    bool childless = false;  ///< no child is left, living or dead
+};
+/// Collects all that have ended, for who waits for one of them alone. Never waits.
+Reaped reap_all(pid_t awaited);
 
 /// Collects every child that ends: ours for their status, and zombies that are nobody's (orphans
 /// come to us because we are PID 1 or a subreaper, prctl(2)).
