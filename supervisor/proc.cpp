@@ -4,6 +4,9 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -87,6 +90,18 @@ std::uint64_t start_of(pid_t pid) {
     return at == std::string::npos ? 0 : std::strtoull(text.c_str() + at, nullptr, 10);
 }
 
+std::uint64_t identity_of(pid_t pid) {
+    constexpr auto pidfs = 0x50494446;  // linux/magic.h, since 6.9
+    const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+    if (pidfd == -1) return start_of(pid);
+    struct statfs kind{};
+    struct stat self{};
+    const bool unique =
+        ::fstatfs(pidfd, &kind) == 0 && kind.f_type == pidfs && ::fstat(pidfd, &self) == 0;
+    ::close(pidfd);
+    return unique ? self.st_ino : start_of(pid);
+}
+
 std::vector<pid_t> children_of(pid_t pid) {
     static const bool listed =
         ::access(fmt::format("/proc/self/task/{}/children", ::getpid()).c_str(), R_OK) == 0;
@@ -108,6 +123,15 @@ std::string environment_of(pid_t pid) {
         environment = contents(fmt::format("/proc/{}/environ", pid));
     }
     return environment;
+}
+
+std::string cgroup_of(pid_t pid) {
+    const std::string text = "\n" + contents(fmt::format("/proc/{}/cgroup", pid));
+    constexpr std::string_view version_2 = "\n0::";
+    const auto at = text.find(version_2);
+    if (at == std::string::npos) return {};
+    const auto begin = at + version_2.size();
+    return text.substr(begin, text.find('\n', begin) - begin);
 }
 
 std::string wait_channel_of(pid_t pid) {

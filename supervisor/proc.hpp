@@ -24,14 +24,19 @@ struct Status {
 };
 Status status_of(pid_t pid);
 
-/// In ticks since boot; pid and start together are never used again. 0: there is no such process.
+/// In ticks since boot. 0: there is no such process.
 std::uint64_t start_of(pid_t pid);
+/// What no other process will have that gets the same pid, and quickly told: the number that the
+/// kernel gives it (pidfs, Linux 6.9), else its start.
+std::uint64_t identity_of(pid_t pid);
 
 std::vector<pid_t> children_of(pid_t pid);
 /// Everybody whom we can see.
 std::vector<pid_t> everybody();
 /// "NAME=value", each followed by a zero byte. Empty: unreadable, or cleared.
 std::string environment_of(pid_t pid);
+/// Its cgroup v2, as /proc/PID/cgroup has it: "/path". Empty: it has none.
+std::string cgroup_of(pid_t pid);
 /// /proc/PID/wchan; empty if there is none.
 std::string wait_channel_of(pid_t pid);
 

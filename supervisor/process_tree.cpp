@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <boost/asio/steady_timer.hpp>
 #include <set>
+#include <utility>
 
 #include "supervisor/proc.hpp"
 
@@ -21,6 +22,13 @@ Survivor describe(pid_t pid) {
             .command = status.command,
             .state = status.state,
             .wait_channel = proc::wait_channel_of(pid)};
+}
+
+Orphan orphan(pid_t pid) {
+    return {.pid = pid,
+            .identity = proc::identity_of(pid),
+            .start = [pid] { return proc::start_of(pid); },
+            .environment = [pid] { return proc::environment_of(pid); }};
 }
 
 void send(pid_t to, int number) {
@@ -55,18 +63,22 @@ std::vector<pid_t> ProcessTree::roots() {
         }
         return roots;
     }
+    const std::set<pid_t> inside(roots.begin(), roots.end());
     for (const pid_t child : proc::children_of(::getpid())) {
+        if (inside.contains(child)) continue;  // to look closer takes long while it forks
         const bool main = child == main_ && reaper_.is_ours(child);
-        if (main || is_an_orphan(child)) roots.push_back(child);
+        if (main || is_our_orphan(child)) roots.push_back(child);
     }
     return roots;
 }
 
-bool ProcessTree::is_an_orphan(pid_t child) {
+bool ProcessTree::is_our_orphan(pid_t child) {
     if (reaper_.is_ours(child)) return false;  // another container's main process, or a helper
     if (orphans_ == Orphans::ours_alone) return true;
-    const auto start = proc::start_of(child);
-    return reaper_.kinship.task_of(child, start, proc::environment_of(child)) == mark_;
+    if (const auto held = cgroup_ ? cgroup_->holds(child) : std::nullopt) return *held;
+    // Nobody else can have its number as a group while the main process has it.
+    if (reaper_.is_ours(main_) && ::getpgid(child) == main_) return true;
+    return reaper_.kinship.task_of(orphan(child)) == mark_;
 }
 
 /// A cgroup tells by itself whose they are.
@@ -85,7 +97,7 @@ std::vector<pid_t> ProcessTree::members() {
     for (const pid_t pid : known) {
         if (!proc::status_of(pid).is_alive()) continue;
         members.push_back(pid);
-        if (remembers()) reaper_.kinship.remember(pid, proc::start_of(pid), mark_);
+        if (remembers()) reaper_.kinship.remember(pid, proc::identity_of(pid), mark_);
     }
     return members;
 }
@@ -105,7 +117,7 @@ std::vector<pid_t> ProcessTree::alive() {
 bool ProcessTree::is_empty() {
     if (cgroup_ && cgroup_->is_populated()) return false;
     const bool empty = alive().empty();
-    if (empty && !reaper_.is_ours(main_)) reaper_.kinship.ends(mark_);
+    if (empty && !reaper_.is_ours(main_)) end();
     return empty;
 }
 
@@ -149,16 +161,28 @@ void ProcessTree::signal_unseen(int number) {
     }
 }
 
+/// Nobody is suspected of what is forked from here on; who may be its own stays nobody's.
+void ProcessTree::end() {
+    if (std::exchange(ended_, true) || !remembers()) return;
+    Kinship::Identities doubtful;
+    for (const pid_t child : is_visible() ? proc::children_of(::getpid()) : std::vector<pid_t>()) {
+        if (reaper_.is_ours(child) || !proc::status_of(child).is_alive()) continue;
+        const Orphan it = orphan(child);
+        if (reaper_.kinship.task_of(it)) continue;
+        const auto suspects = reaper_.kinship.suspects(it.start());
+        const bool may_be = std::find(suspects.begin(), suspects.end(), mark_) != suspects.end();
+        if (may_be) strays_.emplace(child, it.identity);
+        if (may_be || reaper_.kinship.is_doubtful(it)) doubtful.emplace(child, it.identity);
+    }
+    reaper_.kinship.doubt(std::move(doubtful));
+    reaper_.kinship.ends(mark_);
+}
+
 std::vector<Survivor> ProcessTree::strays() {
     std::vector<Survivor> strays;
-    if (orphans_ != Orphans::marked || cgroup_ || !is_visible()) return strays;
-    for (const pid_t child : proc::children_of(::getpid())) {
-        if (reaper_.is_ours(child) || !proc::status_of(child).is_alive()) continue;
-        const auto start = proc::start_of(child);
-        if (reaper_.kinship.task_of(child, start, proc::environment_of(child))) continue;
-        const auto suspects = reaper_.kinship.suspects(start);
-        const bool may_be = std::find(suspects.begin(), suspects.end(), mark_) != suspects.end();
-        if (may_be) strays.push_back(describe(child));
+    for (const auto& [pid, identity] : strays_) {
+        const bool there = proc::status_of(pid).is_alive() && proc::identity_of(pid) == identity;
+        if (there) strays.push_back(describe(pid));
     }
     return strays;
 }

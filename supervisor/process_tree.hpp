@@ -40,7 +40,7 @@ class ProcessTree {
     /// To each of them; SIGKILL until nobody new is found.
     void signal(int number);
     /// Orphans that may be this task's or another's: their environment is cleared or unreadable,
-    /// and nobody saw them before.
+    /// and nobody saw them before. Once it is empty: those at that moment who are still alive.
     std::vector<Survivor> strays();
     /// Returns when somebody of it may have gone.
     awaitable<void> changed();
@@ -50,9 +50,10 @@ class ProcessTree {
     std::vector<pid_t> members();
     std::vector<pid_t> roots();
     std::vector<pid_t> alive();
-    bool is_an_orphan(pid_t child);
+    bool is_our_orphan(pid_t child);
     bool is_visible();
     bool remembers() const;
+    void end();
     void signal_unseen(int number);
 
     pid_t main_;
@@ -60,6 +61,8 @@ class ProcessTree {
     Orphans orphans_;
     std::unique_ptr<Cgroup> cgroup_;
     Reaper& reaper_;
+    bool ended_ = false;  ///< nothing is left of it; who may be is in `strays_`
+    Kinship::Identities strays_;
     std::optional<bool> visible_;  ///< whether there is a /proc; not looked at yet: neither
 };
 
