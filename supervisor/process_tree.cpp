@@ -16,12 +16,13 @@ namespace {
 constexpr auto look_again = std::chrono::milliseconds(50);  // where the kernel tells us nothing
 constexpr int most_rounds = 100;  // of killing what was forked meanwhile; then the caller's turn
 
+/// Where it waits is read only of who can't be woken: of a hundred that fork it takes a second.
 Survivor describe(pid_t pid) {
     const auto status = proc::status_of(pid);
     return {.pid = pid,
             .command = status.command,
             .state = status.state,
-            .wait_channel = proc::wait_channel_of(pid)};
+            .wait_channel = status.state == 'D' ? proc::wait_channel_of(pid) : std::string()};
 }
 
 Orphan orphan(pid_t pid) {
