@@ -27,9 +27,9 @@ void for_each_number_in(const std::string& folder, const Each& each) {
 }
 
 /// Children by /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN), each thread's own.
-std::vector<pid_t> children_listed(pid_t pid) {
+std::vector<pid_t> children_listed(pid_t pid, int threads) {
     std::vector<pid_t> children;
-    for_each_number_in(fmt::format("/proc/{}/task", pid), [pid, &children](int thread) {
+    const auto add = [pid, &children](int thread) {
         const std::string text = contents(fmt::format("/proc/{}/task/{}/children", pid, thread));
         const char* at = text.c_str();
         for (char* end = nullptr;; at = end) {
@@ -37,7 +37,12 @@ std::vector<pid_t> children_listed(pid_t pid) {
             if (end == at) break;
             children.push_back(static_cast<pid_t>(child));
         }
-    });
+    };
+    if (threads == 1) {
+        add(pid);
+    } else {
+        for_each_number_in(fmt::format("/proc/{}/task", pid), add);
+    }
     return children;
 }
 
@@ -76,7 +81,8 @@ Status status_of(pid_t pid) {
     const std::string state = after("\nState:\t");
     return {.command = after("Name:\t"),
             .state = state.empty() ? '?' : state.front(),
-            .parent = std::atoi(after("\nPPid:\t").c_str())};
+            .parent = std::atoi(after("\nPPid:\t").c_str()),
+            .threads = std::atoi(after("\nThreads:\t").c_str())};
 }
 
 std::uint64_t start_of(pid_t pid) {
@@ -102,10 +108,10 @@ std::uint64_t identity_of(pid_t pid) {
     return unique ? self.st_ino : start_of(pid);
 }
 
-std::vector<pid_t> children_of(pid_t pid) {
+std::vector<pid_t> children_of(pid_t pid, int threads) {
     static const bool listed =
         ::access(fmt::format("/proc/self/task/{}/children", ::getpid()).c_str(), R_OK) == 0;
-    return listed ? children_listed(pid) : children_found(pid);
+    return listed ? children_listed(pid, threads) : children_found(pid);
 }
 
 std::vector<pid_t> everybody() {

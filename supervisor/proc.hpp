@@ -20,7 +20,12 @@ struct Status {
     std::string command;
     char state = '?';  ///< '?': there is no such process
     pid_t parent = 0;
-    bool is_alive() const { return state != '?' && state != 'Z' && state != 'X'; }
+    int threads = 0;
+    /// Its first thread is a zombie while others go on.
+    bool is_headless() const { return state == 'Z' && threads > 1; }
+    bool is_alive() const {
+        return (state != '?' && state != 'Z' && state != 'X') || is_headless();
+    }
 };
 Status status_of(pid_t pid);
 
@@ -30,7 +35,8 @@ std::uint64_t start_of(pid_t pid);
 /// kernel gives it (pidfs, Linux 6.9), else its start.
 std::uint64_t identity_of(pid_t pid);
 
-std::vector<pid_t> children_of(pid_t pid);
+/// `threads`: how many it has, if that is known: of one it takes half the time.
+std::vector<pid_t> children_of(pid_t pid, int threads = 0);
 /// Everybody whom we can see.
 std::vector<pid_t> everybody();
 /// "NAME=value", each followed by a zero byte. Empty: unreadable, or cleared.

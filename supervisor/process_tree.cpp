@@ -89,18 +89,33 @@ bool ProcessTree::remembers() const { return orphans_ == Orphans::marked && !cgr
 std::vector<pid_t> ProcessTree::members() {
     std::vector<pid_t> found = roots();
     std::set<pid_t> known(found.begin(), found.end());
+    found.assign(known.begin(), known.end());
+    std::vector<pid_t> members;
+    somebody_died_ = false;
     for (std::size_t next = 0; next < found.size(); ++next) {
-        for (const pid_t child : proc::children_of(found[next])) {
+        const pid_t pid = found[next];
+        const auto status = proc::status_of(pid);
+        if (!status.is_alive()) {
+            somebody_died_ = true;
+            continue;
+        }
+        members.push_back(pid);
+        if (remembers()) reaper_.kinship.remember(pid, proc::identity_of(pid), mark_);
+        for (const pid_t child : proc::children_of(pid, status.threads)) {
             if (known.insert(child).second) found.push_back(child);
         }
     }
-    std::vector<pid_t> members;
-    for (const pid_t pid : known) {
-        if (!proc::status_of(pid).is_alive()) continue;
-        members.push_back(pid);
-        if (remembers()) reaper_.kinship.remember(pid, proc::identity_of(pid), mark_);
-    }
     return members;
+}
+
+/// Whoever dies while we look may have left us a child that we looked too early for.
+std::vector<pid_t> ProcessTree::members_for_sure() {
+    auto found = members();
+    for (int round = 0; found.empty() && somebody_died_ && round < most_rounds; ++round) {
+        reaper_.reap();
+        found = members();
+    }
+    return found;
 }
 
 /// What there is without a name: no /proc shows it.
@@ -109,7 +124,7 @@ constexpr pid_t unseen = 0;
 std::vector<pid_t> ProcessTree::alive() {
     const bool any_child = reaper_.reap();  // one that ended this instant isn't one
     if (!any_child && orphans_ != Orphans::elsewhere && !cgroup_) return {};
-    if (is_visible()) return members();
+    if (is_visible()) return members_for_sure();
     if (reaper_.is_ours(main_)) return {main_};
     if (orphans_ == Orphans::ours_alone) return {unseen};
     return {};

@@ -48,6 +48,7 @@ class ProcessTree {
 
  private:
     std::vector<pid_t> members();
+    std::vector<pid_t> members_for_sure();
     std::vector<pid_t> roots();
     std::vector<pid_t> alive();
     bool is_our_orphan(pid_t child);
@@ -61,7 +62,8 @@ class ProcessTree {
     Orphans orphans_;
     std::unique_ptr<Cgroup> cgroup_;
     Reaper& reaper_;
-    bool ended_ = false;  ///< nothing is left of it; who may be is in `strays_`
+    bool somebody_died_ = false;  ///< while we looked who its members are
+    bool ended_ = false;          ///< nothing is left of it; who may be is in `strays_`
     Kinship::Identities strays_;
     std::optional<bool> visible_;  ///< whether there is a /proc; not looked at yet: neither
 };
