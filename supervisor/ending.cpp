@@ -58,8 +58,9 @@ awaitable<bool> Ending::leave_on_signal() {
 
     auto leaving = before(clock, deadline, tree_leaves(phase));
     const auto left = co_await unless(limits.kill.reached(), std::move(leaving));
-    const bool all_gone = process.left() == 0;
-    if ((left && *left) || all_gone) {  // gone in the very instant of the deadline is gone in time
+    const std::size_t still = process.left();
+    if ((left && *left) ||
+        still == 0) {  // gone in the very instant of the deadline is gone in time
         const ExitStatus status = co_await process.exit();
         exited(status);
         co_await recorder.end(phase, Outcome::completed);
@@ -68,7 +69,7 @@ awaitable<bool> Ending::leave_on_signal() {
     const bool by_somebody = limits.kill.passed() && limits.kill.by();
     recorder.note(phase, "limit", limits.kill.passed() ? limits.kill.why() : "stop timeout");
     if (by_somebody) recorder.note(phase, "requestedBy", to_string(*limits.kill.by()));
-    recorder.note(phase, "left", static_cast<std::int64_t>(process.left()));
+    recorder.note(phase, "left", static_cast<std::int64_t>(still));
     co_await recorder.end(phase, by_somebody ? Outcome::interrupted : Outcome::timed_out);
     co_return false;
 }

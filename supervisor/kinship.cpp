@@ -30,6 +30,11 @@ void Kinship::remember(pid_t pid, std::uint64_t identity, const std::string& mar
     seen_[pid] = {.identity = identity, .mark = mark};
 }
 
+bool Kinship::knows(pid_t pid, const std::string& mark) const {
+    const auto seen = seen_.find(pid);
+    return seen != seen_.end() && seen->second.mark == mark;
+}
+
 bool Kinship::is_doubtful(const Orphan& orphan) const {
     const auto known = doubtful_.find(orphan.pid);
     return known != doubtful_.end() && known->second == orphan.identity;

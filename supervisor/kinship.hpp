@@ -34,6 +34,9 @@ class Kinship {
 
     /// `pid` was seen below that task.
     void remember(pid_t pid, std::uint64_t identity, const std::string& mark);
+    /// Whether such a number was seen below that task. It may be another process's by now, which
+    /// `task_of` finds out.
+    bool knows(pid_t pid, const std::string& mark) const;
     /// All orphans there are that nobody can tell, instead of those known before.
     void doubt(Identities orphans) { doubtful_ = std::move(orphans); }
     bool is_doubtful(const Orphan& orphan) const;

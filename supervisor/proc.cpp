@@ -9,6 +9,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <string_view>
@@ -24,6 +25,16 @@ void for_each_number_in(const std::string& folder, const Each& each) {
         const int number = std::atoi(entry->d_name);
         if (number > 0) each(number);
     }
+}
+
+/// The beginning of a file, as one read brings it.
+template <std::size_t size>
+std::string_view record(const std::string& path, char (&buffer)[size]) {
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (file == -1) return {};
+    const ssize_t got = ::read(file, buffer, size);
+    ::close(file);
+    return {buffer, static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
 }
 
 /// Children by /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN), each thread's own.
@@ -71,12 +82,14 @@ std::string contents(const std::string& path) {
 }
 
 Status status_of(pid_t pid) {
-    const std::string text = contents(fmt::format("/proc/{}/status", pid));
+    // One record, which one read brings.
+    char text_of_it[4096];
+    const std::string_view text = record(fmt::format("/proc/{}/status", pid), text_of_it);
     const auto after = [&text](std::string_view name) {
         const auto at = text.find(name);
         if (at == std::string::npos) return std::string();
         const auto begin = at + name.size();
-        return text.substr(begin, text.find('\n', begin) - begin);
+        return std::string(text.substr(begin, text.find('\n', begin) - begin));
     };
     const std::string state = after("\nState:\t");
     return {.command = after("Name:\t"),

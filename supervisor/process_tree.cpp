@@ -100,7 +100,9 @@ std::vector<pid_t> ProcessTree::members() {
             continue;
         }
         members.push_back(pid);
-        if (remembers()) reaper_.kinship.remember(pid, proc::identity_of(pid), mark_);
+        if (remembers() && !reaper_.kinship.knows(pid, mark_)) {
+            reaper_.kinship.remember(pid, proc::identity_of(pid), mark_);
+        }
         for (const pid_t child : proc::children_of(pid, status.threads)) {
             if (known.insert(child).second) found.push_back(child);
         }
