@@ -125,15 +125,18 @@ awaitable<bool> Ending::kill() {
 }
 
 void Ending::exited(ExitStatus status) {
-    if (!exit_) exited_first_ = !signalled_ && !killed_;
+    if (!exit_) {
+        exited_signalled_ = signalled_;
+        exited_killed_ = killed_;
+    }
     exit_ = status;
 }
 
 ContainerEnd Ending::account() const {
     ContainerEnd end{.name = container_.name, .exit = exit_};
     const int signal = end.exit ? end.exit->signal : 0;
-    const bool by_kill = signal == SIGKILL && killed_ && !exited_first_;
-    const bool by_stop_signal = signal == scene_.stop_signal && signalled_ && !exited_first_;
+    const bool by_kill = signal == SIGKILL && exited_killed_;
+    const bool by_stop_signal = signal == scene_.stop_signal && exited_signalled_;
     if (end.exit && end.exit->out_of_memory) {
         end.killed_by = Killer::oom_killer;
         end.reason = "OutOfMemoryError: Container killed due to memory usage";
