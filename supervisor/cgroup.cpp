@@ -56,14 +56,21 @@ std::unique_ptr<Cgroup> Cgroup::make(asio::any_io_executor executor, const std::
         ::rmdir(path.c_str());
         return nullptr;
     }
-    return std::unique_ptr<Cgroup>(new Cgroup(std::move(executor), path, directory, events));
+    std::string inside = proc::cgroup_of(::getpid());
+    if (!inside.ends_with('/')) inside += '/';
+    return std::unique_ptr<Cgroup>(
+        new Cgroup(std::move(executor), path, inside + name, directory, events));
 }
 
-Cgroup::Cgroup(asio::any_io_executor executor, std::string path, int directory, int events)
-    : path_(std::move(path)), directory_(directory), events_(std::move(executor), events) {}
+Cgroup::Cgroup(asio::any_io_executor executor, std::string path, std::string inside, int directory,
+               int events)
+    : path_(std::move(path)),
+      inside_(std::move(inside)),
+      directory_(directory),
+      events_(std::move(executor), events) {}
 
 Cgroup::~Cgroup() {
-    ::rmdir(path_.c_str());
+    for_each_deepest_first(path_, [](const std::string& each) { ::rmdir(each.c_str()); });
     ::close(directory_);
 }
 
@@ -88,6 +95,16 @@ std::vector<pid_t> Cgroup::members() const {
 bool Cgroup::kill() const { return write_to(path_ + "/cgroup.kill", "1"); }
 
 void Cgroup::thaw() const { write_to(path_ + "/cgroup.freeze", "0"); }
+
+std::optional<bool> Cgroup::holds(pid_t pid) const {
+    const std::string where = proc::cgroup_of(pid);
+    if (where == inside_ || where.starts_with(inside_ + "/")) return true;
+    // "lastcall-ID-NAME" stands beside others that begin so.
+    const auto name = inside_.rfind('/') + 1;
+    const auto beside = inside_.substr(0, inside_.find('-', name) + 1);
+    if (where.starts_with(beside)) return false;
+    return std::nullopt;
+}
 
 awaitable<void> Cgroup::changed() {
     // To read is to have seen: only what comes later is told (cgroups(7), cgroup.events).

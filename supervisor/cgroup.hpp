@@ -4,6 +4,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,7 @@ class Cgroup {
     /// Makes `name` below the cgroup that we are in. Null where that can't be: no cgroup v2 is
     /// mounted, it is read-only (as in most containers), or isn't ours to write.
     static std::unique_ptr<Cgroup> make(asio::any_io_executor executor, const std::string& name);
-    /// Removes it if it is empty.
+    /// Removes it, and what was made below, if nobody is in it.
     ~Cgroup();
     Cgroup(const Cgroup&) = delete;
     Cgroup& operator=(const Cgroup&) = delete;
@@ -31,6 +32,9 @@ class Cgroup {
     bool is_populated() const;
     /// Those alive in it, and in what they have made below it.
     std::vector<pid_t> members() const;
+    /// Whether a process is in it, or below, or in another that we have made beside it; nullopt: it
+    /// is elsewhere.
+    std::optional<bool> holds(pid_t pid) const;
     /// SIGKILL to all at once, so that no fork escapes. False where the kernel can't (before 5.14).
     bool kill() const;
     /// A frozen process hears nothing.
@@ -41,9 +45,11 @@ class Cgroup {
     void remove();
 
  private:
-    Cgroup(asio::any_io_executor executor, std::string path, int directory, int events);
+    Cgroup(asio::any_io_executor executor, std::string path, std::string inside, int directory,
+           int events);
 
     std::string path_;
+    std::string inside_;  ///< as /proc/PID/cgroup has it
     int directory_;
     asio::posix::stream_descriptor events_;
 };

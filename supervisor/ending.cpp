@@ -58,8 +58,9 @@ awaitable<bool> Ending::leave_on_signal() {
 
     auto leaving = before(clock, deadline, tree_leaves(phase));
     const auto left = co_await unless(limits.kill.reached(), std::move(leaving));
-    const bool all_gone = process.left() == 0;
-    if ((left && *left) || all_gone) {  // gone in the very instant of the deadline is gone in time
+    const std::size_t still = process.left();
+    if ((left && *left) ||
+        still == 0) {  // gone in the very instant of the deadline is gone in time
         const ExitStatus status = co_await process.exit();
         exited(status);
         co_await recorder.end(phase, Outcome::completed);
@@ -68,7 +69,7 @@ awaitable<bool> Ending::leave_on_signal() {
     const bool by_somebody = limits.kill.passed() && limits.kill.by();
     recorder.note(phase, "limit", limits.kill.passed() ? limits.kill.why() : "stop timeout");
     if (by_somebody) recorder.note(phase, "requestedBy", to_string(*limits.kill.by()));
-    recorder.note(phase, "left", static_cast<std::int64_t>(process.left()));
+    recorder.note(phase, "left", static_cast<std::int64_t>(still));
     co_await recorder.end(phase, by_somebody ? Outcome::interrupted : Outcome::timed_out);
     co_return false;
 }
@@ -124,15 +125,18 @@ awaitable<bool> Ending::kill() {
 }
 
 void Ending::exited(ExitStatus status) {
-    if (!exit_) exited_first_ = !signalled_ && !killed_;
+    if (!exit_) {
+        exited_signalled_ = signalled_;
+        exited_killed_ = killed_;
+    }
     exit_ = status;
 }
 
 ContainerEnd Ending::account() const {
     ContainerEnd end{.name = container_.name, .exit = exit_};
     const int signal = end.exit ? end.exit->signal : 0;
-    const bool by_kill = signal == SIGKILL && killed_ && !exited_first_;
-    const bool by_stop_signal = signal == scene_.stop_signal && signalled_ && !exited_first_;
+    const bool by_kill = signal == SIGKILL && exited_killed_;
+    const bool by_stop_signal = signal == scene_.stop_signal && exited_signalled_;
     if (end.exit && end.exit->out_of_memory) {
         end.killed_by = Killer::oom_killer;
         end.reason = "OutOfMemoryError: Container killed due to memory usage";

@@ -54,8 +54,8 @@ class Ending {
     Scene scene_;
     const StoppingContainer& container_;
     std::optional<ExitStatus> exit_;
-    bool exited_first_ = false;  ///< by itself, before any signal of ours
     bool signalled_ = false, killed_ = false;
+    bool exited_signalled_ = false, exited_killed_ = false;  ///< what we had sent when it exited
 };
 
 }  // namespace lastcall

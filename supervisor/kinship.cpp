@@ -26,16 +26,31 @@ void Kinship::ends(const std::string& mark) {
     std::erase_if(seen_, [&mark](const auto& each) { return each.second.mark == mark; });
 }
 
-void Kinship::remember(pid_t pid, std::uint64_t start, const std::string& mark) {
-    seen_[pid] = {.start = start, .mark = mark};
+void Kinship::remember(pid_t pid, std::uint64_t identity, const std::string& mark) {
+    seen_[pid] = {.identity = identity, .mark = mark};
 }
 
-std::optional<std::string> Kinship::task_of(pid_t pid, std::uint64_t start,
-                                            const std::string& environment) const {
-    if (auto mark = mark_in(environment)) return mark;
+bool Kinship::knows(pid_t pid, const std::string& mark) const {
     const auto seen = seen_.find(pid);
-    if (seen != seen_.end() && seen->second.start == start) return seen->second.mark;
-    auto possible = suspects(start);
+    return seen != seen_.end() && seen->second.mark == mark;
+}
+
+bool Kinship::is_doubtful(const Orphan& orphan) const {
+    const auto known = doubtful_.find(orphan.pid);
+    return known != doubtful_.end() && known->second == orphan.identity;
+}
+
+std::optional<std::string> Kinship::task_of(const Orphan& orphan) const {
+    const auto seen = seen_.find(orphan.pid);
+    if (seen != seen_.end() && seen->second.identity == orphan.identity) return seen->second.mark;
+    if (is_doubtful(orphan)) return std::nullopt;
+    if (tasks_.size() > 1) {
+        const auto mark = mark_in(orphan.environment());
+        for (const auto& [task, since] : tasks_) {
+            if (mark && mark->starts_with(task)) return task;
+        }
+    }
+    auto possible = suspects(orphan.start());
     if (possible.size() == 1) return std::move(possible.front());
     return std::nullopt;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <boost/asio/steady_timer.hpp>
 #include <set>
+#include <utility>
 
 #include "supervisor/proc.hpp"
 
@@ -15,12 +16,20 @@ namespace {
 constexpr auto look_again = std::chrono::milliseconds(50);  // where the kernel tells us nothing
 constexpr int most_rounds = 100;  // of killing what was forked meanwhile; then the caller's turn
 
+/// Where it waits is read only of who can't be woken: of a hundred that fork it takes a second.
 Survivor describe(pid_t pid) {
     const auto status = proc::status_of(pid);
     return {.pid = pid,
             .command = status.command,
             .state = status.state,
-            .wait_channel = proc::wait_channel_of(pid)};
+            .wait_channel = status.state == 'D' ? proc::wait_channel_of(pid) : std::string()};
+}
+
+Orphan orphan(pid_t pid) {
+    return {.pid = pid,
+            .identity = proc::identity_of(pid),
+            .start = [pid] { return proc::start_of(pid); },
+            .environment = [pid] { return proc::environment_of(pid); }};
 }
 
 void send(pid_t to, int number) {
@@ -55,18 +64,22 @@ std::vector<pid_t> ProcessTree::roots() {
         }
         return roots;
     }
+    const std::set<pid_t> inside(roots.begin(), roots.end());
     for (const pid_t child : proc::children_of(::getpid())) {
+        if (inside.contains(child)) continue;  // to look closer takes long while it forks
         const bool main = child == main_ && reaper_.is_ours(child);
-        if (main || is_an_orphan(child)) roots.push_back(child);
+        if (main || is_our_orphan(child)) roots.push_back(child);
     }
     return roots;
 }
 
-bool ProcessTree::is_an_orphan(pid_t child) {
+bool ProcessTree::is_our_orphan(pid_t child) {
     if (reaper_.is_ours(child)) return false;  // another container's main process, or a helper
     if (orphans_ == Orphans::ours_alone) return true;
-    const auto start = proc::start_of(child);
-    return reaper_.kinship.task_of(child, start, proc::environment_of(child)) == mark_;
+    if (const auto held = cgroup_ ? cgroup_->holds(child) : std::nullopt) return *held;
+    // Nobody else can have its number as a group while the main process has it.
+    if (reaper_.is_ours(main_) && ::getpgid(child) == main_) return true;
+    return reaper_.kinship.task_of(orphan(child)) == mark_;
 }
 
 /// A cgroup tells by itself whose they are.
@@ -76,18 +89,35 @@ bool ProcessTree::remembers() const { return orphans_ == Orphans::marked && !cgr
 std::vector<pid_t> ProcessTree::members() {
     std::vector<pid_t> found = roots();
     std::set<pid_t> known(found.begin(), found.end());
+    found.assign(known.begin(), known.end());
+    std::vector<pid_t> members;
+    somebody_died_ = false;
     for (std::size_t next = 0; next < found.size(); ++next) {
-        for (const pid_t child : proc::children_of(found[next])) {
+        const pid_t pid = found[next];
+        const auto status = proc::status_of(pid);
+        if (!status.is_alive()) {
+            somebody_died_ = true;
+            continue;
+        }
+        members.push_back(pid);
+        if (remembers() && !reaper_.kinship.knows(pid, mark_)) {
+            reaper_.kinship.remember(pid, proc::identity_of(pid), mark_);
+        }
+        for (const pid_t child : proc::children_of(pid, status.threads)) {
             if (known.insert(child).second) found.push_back(child);
         }
     }
-    std::vector<pid_t> members;
-    for (const pid_t pid : known) {
-        if (!proc::status_of(pid).is_alive()) continue;
-        members.push_back(pid);
-        if (remembers()) reaper_.kinship.remember(pid, proc::start_of(pid), mark_);
-    }
     return members;
+}
+
+/// Whoever dies while we look may have left us a child that we looked too early for.
+std::vector<pid_t> ProcessTree::members_for_sure() {
+    auto found = members();
+    for (int round = 0; found.empty() && somebody_died_ && round < most_rounds; ++round) {
+        reaper_.reap();
+        found = members();
+    }
+    return found;
 }
 
 /// What there is without a name: no /proc shows it.
@@ -96,7 +126,7 @@ constexpr pid_t unseen = 0;
 std::vector<pid_t> ProcessTree::alive() {
     const bool any_child = reaper_.reap();  // one that ended this instant isn't one
     if (!any_child && orphans_ != Orphans::elsewhere && !cgroup_) return {};
-    if (is_visible()) return members();
+    if (is_visible()) return members_for_sure();
     if (reaper_.is_ours(main_)) return {main_};
     if (orphans_ == Orphans::ours_alone) return {unseen};
     return {};
@@ -105,7 +135,7 @@ std::vector<pid_t> ProcessTree::alive() {
 bool ProcessTree::is_empty() {
     if (cgroup_ && cgroup_->is_populated()) return false;
     const bool empty = alive().empty();
-    if (empty && !reaper_.is_ours(main_)) reaper_.kinship.ends(mark_);
+    if (empty && !reaper_.is_ours(main_)) end();
     return empty;
 }
 
@@ -149,16 +179,28 @@ void ProcessTree::signal_unseen(int number) {
     }
 }
 
+/// Nobody is suspected of what is forked from here on; who may be its own stays nobody's.
+void ProcessTree::end() {
+    if (std::exchange(ended_, true) || !remembers()) return;
+    Kinship::Identities doubtful;
+    for (const pid_t child : is_visible() ? proc::children_of(::getpid()) : std::vector<pid_t>()) {
+        if (reaper_.is_ours(child) || !proc::status_of(child).is_alive()) continue;
+        const Orphan it = orphan(child);
+        if (reaper_.kinship.task_of(it)) continue;
+        const auto suspects = reaper_.kinship.suspects(it.start());
+        const bool may_be = std::find(suspects.begin(), suspects.end(), mark_) != suspects.end();
+        if (may_be) strays_.emplace(child, it.identity);
+        if (may_be || reaper_.kinship.is_doubtful(it)) doubtful.emplace(child, it.identity);
+    }
+    reaper_.kinship.doubt(std::move(doubtful));
+    reaper_.kinship.ends(mark_);
+}
+
 std::vector<Survivor> ProcessTree::strays() {
     std::vector<Survivor> strays;
-    if (orphans_ != Orphans::marked || cgroup_ || !is_visible()) return strays;
-    for (const pid_t child : proc::children_of(::getpid())) {
-        if (reaper_.is_ours(child) || !proc::status_of(child).is_alive()) continue;
-        const auto start = proc::start_of(child);
-        if (reaper_.kinship.task_of(child, start, proc::environment_of(child))) continue;
-        const auto suspects = reaper_.kinship.suspects(start);
-        const bool may_be = std::find(suspects.begin(), suspects.end(), mark_) != suspects.end();
-        if (may_be) strays.push_back(describe(child));
+    for (const auto& [pid, identity] : strays_) {
+        const bool there = proc::status_of(pid).is_alive() && proc::identity_of(pid) == identity;
+        if (there) strays.push_back(describe(pid));
     }
     return strays;
 }

@@ -40,7 +40,7 @@ class ProcessTree {
     /// To each of them; SIGKILL until nobody new is found.
     void signal(int number);
     /// Orphans that may be this task's or another's: their environment is cleared or unreadable,
-    /// and nobody saw them before.
+    /// and nobody saw them before. Once it is empty: those at that moment who are still alive.
     std::vector<Survivor> strays();
     /// Returns when somebody of it may have gone.
     awaitable<void> changed();
@@ -48,11 +48,13 @@ class ProcessTree {
 
  private:
     std::vector<pid_t> members();
+    std::vector<pid_t> members_for_sure();
     std::vector<pid_t> roots();
     std::vector<pid_t> alive();
-    bool is_an_orphan(pid_t child);
+    bool is_our_orphan(pid_t child);
     bool is_visible();
     bool remembers() const;
+    void end();
     void signal_unseen(int number);
 
     pid_t main_;
@@ -60,6 +62,9 @@ class ProcessTree {
     Orphans orphans_;
     std::unique_ptr<Cgroup> cgroup_;
     Reaper& reaper_;
+    bool somebody_died_ = false;  ///< while we looked who its members are
+    bool ended_ = false;          ///< nothing is left of it; who may be is in `strays_`
+    Kinship::Identities strays_;
     std::optional<bool> visible_;  ///< whether there is a /proc; not looked at yet: neither
 };
 

@@ -26,13 +26,19 @@ class FakeProcess final : public Process {
         : sim_(sim), main_gone_(sim.executor()), all_gone_(sim.executor()) {}
 
     std::map<int, Clock::duration> exits_on;        ///< signal → how long it then takes to exit
+    ExitStatus exits_as;                            ///< … and how
     std::map<int, Clock::duration> tree_leaves_on;  ///< the same for the children left behind
     bool has_children = false;
     bool unkillable = false;
     bool unwatchable = false;  ///< waiting for it fails
     bool unsignallable = false;
-    Sent signals;       ///< but SIGCONT
-    Sent tree_signals;  ///< those sent to the whole tree
+    bool unremovable = false;  ///< its cgroup
+    std::vector<Survivor> may_be_left;
+    std::string own_cgroup;
+    std::optional<Clock::duration> cleaned_up;      ///< when
+    std::function<void(int, SignalScope)> hearing;  ///< looks at every signal
+    Sent signals;                                   ///< but SIGCONT
+    Sent tree_signals;                              ///< those sent to the whole tree
     int continued = 0;
 
     pid_t id() const override { return 4711; }
@@ -42,6 +48,7 @@ class FakeProcess final : public Process {
             ++continued;
             return;
         }
+        if (hearing) hearing(number, scope);
         const auto now = sim_.clock.now().time_since_epoch();
         (scope == SignalScope::tree ? tree_signals : signals).emplace_back(now, number);
         if (number == SIGKILL) {
@@ -52,7 +59,7 @@ class FakeProcess final : public Process {
             return;
         }
         if (const auto found = exits_on.find(number); found != exits_on.end() && !status_) {
-            exit_at(now + found->second, {});
+            exit_at(now + found->second, exits_as);
         }
         const auto found = tree_leaves_on.find(number);
         if (scope == SignalScope::tree && found != tree_leaves_on.end()) {
@@ -79,6 +86,12 @@ class FakeProcess final : public Process {
             left.push_back({.pid = 4712, .command = "child", .state = 'S'});
         }
         return left;
+    }
+    std::vector<Survivor> strays() override { return may_be_left; }
+    std::string cgroup() const override { return own_cgroup; }
+    void clean_up() override {
+        cleaned_up = sim_.clock.now().time_since_epoch();
+        if (unremovable) throw std::runtime_error("cannot remove the cgroup: busy");
     }
 
  private:
@@ -248,10 +261,11 @@ class FakeLauncher final : public Launcher {
     std::function<void(FakeProcess&)> prepare;
     std::vector<FakeProcess*> launched;
     std::vector<ContainerDefinition> definitions;
+    std::vector<std::string> task_ids;
     bool fails = false;
 
     std::unique_ptr<Process> launch(const ContainerDefinition& container,
-                                    const std::string&) override {
+                                    const std::string& task_id) override {
         if (fails) {
             throw std::system_error(ENOENT, std::generic_category(),
                                     "cannot start '" + container.name + "'");
@@ -260,6 +274,7 @@ class FakeLauncher final : public Launcher {
         if (prepare) prepare(*process);
         launched.push_back(process.get());
         definitions.push_back(container);
+        task_ids.push_back(task_id);
         return process;
     }
 

@@ -3,6 +3,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_future.hpp>
+#include <csignal>
 #include <stdexcept>
 
 #include "agent/log.hpp"
@@ -129,6 +130,60 @@ TEST_CASE_FIXTURE(Telling, "what SIGKILL couldn't end is an error that names the
     end(StopOutcome::unkillable);
     CHECK(log.lines.back().starts_with("error: Cannot stop task task=web"));
     CHECK(log.lines.back().ends_with("survivors=4711 'mount.nfs' D rpc_wait, 4712 'cp' D"));
+}
+
+TEST_CASE_FIXTURE(Telling, "who killed a main process is a warning, if it wasn't us") {
+    ContainerEnd end{.name = "web1", .exit = ExitStatus{.signal = SIGKILL}};
+    SUBCASE("somebody else") {
+        end.killed_by = Killer::somebody_else;
+        stop.containers.push_back(end);
+        this->end(StopOutcome::exited);
+        CHECK(log.lines.back().starts_with("warn: Task stopped task=web"));
+        CHECK(
+            log.lines.back().ends_with(" container=web1 exitSignal=SIGKILL killedBy=SomebodyElse"));
+    }
+    SUBCASE("the OOM killer, and a shell passed it on") {
+        end.exit = ExitStatus{.code = 137, .out_of_memory = true};
+        end.killed_by = Killer::oom_killer;
+        end.reason = "OutOfMemoryError: …";
+        stop.containers.push_back(end);
+        this->end(StopOutcome::exited);
+        CHECK(log.lines.back().starts_with("warn: "));
+        CHECK(log.lines.back().ends_with(
+            " container=web1 exitCode=137 killedBy=OomKiller reason=OutOfMemoryError: …"));
+    }
+    SUBCASE("one of several containers: only that one is named") {
+        stop.containers.push_back({.name = "sidecar", .exit = ExitStatus{}});
+        end.killed_by = Killer::somebody_else;
+        stop.containers.push_back(end);
+        stop.containers.push_back({.name = "unknown"});
+        this->end(StopOutcome::exited);
+        CHECK(log.lines.back().find("sidecar") == std::string::npos);
+        CHECK(log.lines.back().find("unknown") == std::string::npos);
+        CHECK(log.lines.back().find(" container=web1 ") != std::string::npos);
+    }
+}
+
+TEST_CASE_FIXTURE(Telling, "how a main process ended otherwise is not worth a warning") {
+    ContainerEnd end{.name = "web1", .exit = ExitStatus{.signal = SIGTERM}};
+    SUBCASE("by our signal") { end.killed_by = Killer::sigterm; }
+    SUBCASE("by somebody's SIGTERM") { end.killed_by = Killer::somebody_else; }
+    SUBCASE("by a fault") { end.exit->signal = SIGSEGV; }
+    SUBCASE("with a code") { end.exit = ExitStatus{.code = 9}; }
+    stop.containers.push_back(end);
+    this->end(StopOutcome::exited);
+    CHECK(log.lines.back().starts_with("debug: Task stopped"));
+    CHECK(log.lines.back().find("exitSignal") == std::string::npos);
+    CHECK(log.lines.back().find("exitCode") == std::string::npos);
+}
+
+TEST_CASE_FIXTURE(Telling,
+                  "a cgroup that can't be removed is a warning, and so is the whole stop") {
+    phase(Phase::sigterm, Outcome::completed, "web");
+    phase(Phase::cleanup, Outcome::failed, "web");
+    end(StopOutcome::graceful);
+    CHECK(log.lines[2].starts_with("warn: Phase ended task=web container=web phase=CLEANUP "));
+    CHECK(log.lines[3].starts_with("warn: Task stopped"));
 }
 
 TEST_CASE_FIXTURE(Telling, "a stop that is shortened says so") {
