@@ -5,6 +5,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "agent/idle_memory.hpp"
 #include "agent/signals.hpp"
 #include "supervisor/oom_kills.hpp"
 #include "supervisor/reaper.hpp"
@@ -46,11 +47,12 @@ PlainWait wait_plainly(pid_t command) {
     if (signals == -1) return waited;
     OomKills oom;
     if (::getpid() == 1) oom.begin({}, true);
-    int timeout = ::getpid() == 1 ? -1 : settled;
+    int timeout = settled;
     for (;;) {
         pollfd ready{signals, POLLIN, 0};
         if (::poll(&ready, 1, timeout) == 0) {
-            oom.begin();
+            if (::getpid() != 1) oom.begin();
+            release_program_pages();
             timeout = -1;
             continue;
         }

@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "agent/idle_memory.hpp"
+
 namespace lastcall {
 namespace {
 
@@ -19,8 +21,15 @@ awaitable<void> Wrapper::work(TaskDefinition definition, std::string id,
     process_ = process.get();
     house_.supervisor().start_with(std::move(definition), std::move(id), std::move(process));
     house_.alongside(house_.handle_signals([this](const auto& signal) { heard(signal); }));
+    house_.alongside(settle());
     auto ending = house_.supervisor().stopped(settings_.task);
     record_ = co_await std::move(ending);
+}
+
+/// When the start is over: it waits for nobody, and nobody for it.
+awaitable<void> Wrapper::settle() {
+    co_await house_.clock->sleep_until(house_.clock->now() + 1s);
+    release_program_pages();
 }
 
 void Wrapper::heard(const signalfd_siginfo& signal) {

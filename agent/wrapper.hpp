@@ -30,6 +30,7 @@ class Wrapper {
     const StopRecord& record() const { return record_; }
 
  private:
+    awaitable<void> settle();
     void heard(const signalfd_siginfo& signal);
     void forward(const signalfd_siginfo& signal, int as);
     bool is_alive() const { return house_.reaper.is_ours(process_->id()); }

@@ -16,6 +16,10 @@ SUICIDE = "import ctypes, os, resource, signal, sys; number = int(sys.argv[1]); 
           "ctypes.CDLL(None).kill(os.getpid(), number)"
 
 
+# A plain init as long as that is enough, and one with everything an agent consists of.
+WAYS = {"plain": (), "whole": ("--data-dir", "DIR")}
+
+
 def code_of(*words, flags=()):
     return subprocess.run([harness.AGENT, "run", *flags, "--", *words], stdin=subprocess.DEVNULL, timeout=20,
                           capture_output=True, env=harness.clean_environment()).returncode
@@ -27,12 +31,28 @@ class ExitCodes(harness.LiveTest):
             codes = list(pool.map(lambda command: code_of(*command, flags=flags), commands))
         self.assertEqual(codes, expected)
 
+    def each_way(self):
+        for name, flags in WAYS.items():
+            with self.subTest(name):
+                yield [str(self.dir / "data") if word == "DIR" else word for word in flags]
+
     def test_all_256_codes(self):
-        self.assert_codes([("sh", "-c", f"exit {code}") for code in range(256)], list(range(256)))
+        for flags in self.each_way():
+            self.assert_codes([("sh", "-c", f"exit {code}") for code in range(256)], list(range(256)), flags)
 
     def test_every_fatal_signal_is_128_and_its_number(self):
-        self.assert_codes([(sys.executable, "-c", SUICIDE, str(number)) for number in FATAL],
-                          [128 + number for number in FATAL])
+        for flags in self.each_way():
+            self.assert_codes([(sys.executable, "-c", SUICIDE, str(number)) for number in FATAL],
+                              [128 + number for number in FATAL], flags)
+
+    def test_who_is_left_is_ended_before_the_code_comes_back(self):
+        for flags in self.each_way():
+            mark = self.dir / "mark"
+            script = f"(trap 'sleep 0.2; echo gone >{mark}; exit' TERM; echo up >&2; while :; do sleep 0.01; done) & " \
+                     "sleep 0.1; exit 9"
+            self.assertEqual(code_of("sh", "-c", script, flags=flags), 9)
+            self.assertEqual(mark.read_text(), "gone\n")
+            mark.unlink()
 
     def test_an_expected_code_is_0_and_no_other(self):
         flags = ["--expect-exit-code", "3", "--expect-exit-code", "143"]
