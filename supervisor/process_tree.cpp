@@ -1,6 +1,7 @@
 #include "supervisor/process_tree.hpp"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,6 +32,24 @@ Orphan orphan(pid_t pid) {
             .start = [pid] { return proc::start_of(pid); },
             .environment = [pid] { return proc::environment_of(pid); }};
 }
+
+/// Ahead of those we are killing: beside a hundred that fork, it is seldom our turn
+/// (setpriority(2); refused without CAP_SYS_NICE, and then we go on as we are).
+class Urgent {
+ public:
+    explicit Urgent(bool really) : before_(::getpriority(PRIO_PROCESS, 0)), really_(really) {
+        if (really_) ::setpriority(PRIO_PROCESS, 0, -20);
+    }
+    ~Urgent() {
+        if (really_) ::setpriority(PRIO_PROCESS, 0, before_);
+    }
+    Urgent(const Urgent&) = delete;
+    Urgent& operator=(const Urgent&) = delete;
+
+ private:
+    int before_;
+    bool really_;
+};
 
 void send(pid_t to, int number) {
     if (to > 1) ::kill(to, number);  // never everybody, never init; ESRCH: gone meanwhile
@@ -155,6 +174,7 @@ bool ProcessTree::is_visible() {
 }
 
 void ProcessTree::signal(int number) {
+    const Urgent urgent(number == SIGKILL);
     if (cgroup_ && number == SIGKILL) cgroup_->kill();
     if (!is_visible()) return signal_unseen(number);
     std::set<pid_t> done;

@@ -109,8 +109,10 @@ awaitable<Response> stop_task(Context& context, Call call) {
     const bool wait = waits(call);
     const auto wish = wish_of(call, "Task stopped by user");
     context.supervisor.request_stop(call.task, wish);
-    const TaskView view = context.supervisor.view(call.task);
-    if (!wait && view.stop) co_return reply(202, to_json(describe(*view.stop)));
+    if (!wait) {
+        const TaskView view = context.supervisor.view(call.task);
+        if (view.stop) co_return reply(202, to_json(describe(*view.stop)));
+    }
     auto ending = context.supervisor.stopped(call.task);
     const StopRecord record = co_await std::move(ending);
     co_return outcome_of(record, call.task);

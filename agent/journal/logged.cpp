@@ -122,7 +122,8 @@ class Logged : public Journal {
     }
 
     void tell_phase(const StopRecord& stop, const PhaseRecord& phase) {
-        const bool notable = went_wrong(phase) || phase.phase == Phase::sigkill;
+        const bool notable = went_wrong(phase) || phase.phase == Phase::sigkill ||
+                             phase.detail.find("unattributed") != nullptr;
         const Level level = notable ? Level::warn : level_of(stop);
         if (!log_.hears(level)) return;
         Fields fields{{"task", stop.task}};

@@ -76,6 +76,13 @@ void add_containers(std::vector<Fact>& facts, const api::Task& task) {
     }
 }
 
+/// "pid 4711, nfs-mount, state D in rpc_wait"
+std::string described(const api::Survivor& survivor) {
+    const auto& where = survivor.waitChannel;
+    return fmt::format("pid {}, {}, state {}{}", survivor.pid, survivor.command, survivor.state,
+                       where.empty() ? "" : " in " + where);
+}
+
 void add_stop(std::vector<Fact>& facts, const Canvas& canvas, const api::Task& task) {
     if (task.stopCode) facts.emplace_back("stop code", *task.stopCode);
     if (task.stoppedReason) facts.emplace_back("stopped reason", *task.stoppedReason);
@@ -88,9 +95,7 @@ void add_stop(std::vector<Fact>& facts, const Canvas& canvas, const api::Task& t
         }
     }
     for (const api::Survivor& each : task.survivors) {
-        const std::string place = each.waitChannel.empty() ? "" : " in " + each.waitChannel;
-        facts.emplace_back("survivor", fmt::format("pid {}, {}, state {}{}", each.pid, each.command,
-                                                   each.state, place));
+        facts.emplace_back("survivor", described(each));
     }
 }
 
@@ -108,7 +113,15 @@ std::string task_table(const Canvas& canvas, const std::vector<api::Task>& tasks
                         pids(task), uptime(task, now), joined(task.ports, ","),
                         stopped ? "" : count(task.connections), joined(task.loadBalancers, " ")});
     }
-    return table(canvas, titles, rows);
+    std::string text = table(canvas, titles, rows);
+    for (const api::Task& task : tasks) {
+        for (const api::Survivor& each : task.survivors) {
+            const auto line = fmt::format("{} is not stopped, this outlived SIGKILL: {}", task.name,
+                                          described(each));
+            text += paint(canvas, Ink::bad, printable(canvas, line)) + "\n";
+        }
+    }
+    return text;
 }
 
 std::string task_facts(const Canvas& canvas, const api::Task& task, std::int64_t now) {

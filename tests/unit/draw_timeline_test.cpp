@@ -107,6 +107,16 @@ TEST_CASE("draw: ps shows how long a task has been up, or how and when it ended"
               "no    STOPPED  -     TaskFailedToStart, 1 min ago  8081,8082            -  -\n");
 }
 
+TEST_CASE("draw: ps names who outlived SIGKILL") {
+    api::Task task;
+    task.name = "web1";
+    task.lastStatus = "STOPPING";
+    task.survivors = {{.pid = 7, .command = "dd", .state = "D", .waitChannel = "nfs_wait"}};
+    const std::string text = task_table(file, {task}, 130'000'000);
+    CHECK(text.ends_with(
+        "web1 is not stopped, this outlived SIGKILL: pid 7, dd, state D in nfs_wait\n"));
+}
+
 TEST_CASE("draw: inspect lists facts, a line each") {
     api::Task task;
     task.name = "web1";
