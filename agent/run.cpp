@@ -111,7 +111,7 @@ bool is_plain_init(const Configuration& configuration) {
         Settings& settings = configuration.settings;
         const std::string here = working_directory();
         leave_directory(here, settings);
-        if (is_plain_init(configuration)) {
+        if (orphans == Orphans::ours_alone && is_plain_init(configuration)) {
             const PlainWait waited = wait_plainly(launched.pid);
             if (waited.over) {
                 terminal.leave();

@@ -300,7 +300,19 @@ class Subreaper(harness.LiveTest):
                 wait_until(adopted, f"{pid} to be a child of {parent}")
                 run.signal(signal.SIGTERM)
                 self.assertEqual(run.wait(), 143)
-                os.kill(pid, signal.SIGKILL) if not mine else None
+                self.assertTrue(is_gone(pid), "found by its mark where it isn't ours")
+
+    def test_who_is_left_is_ended_whosever_child_it_is(self):
+        for flags in ([], ["--no-subreaper"]):
+            with self.subTest(flags):
+                run = self.agent_run("sh", "-c", "(setsid sleep 60 & echo $!); exit 3", flags=flags)
+                self.assertEqual(run.wait(), 3)
+                self.assertTrue(is_gone(int(run.stdout())))
+
+
+def is_gone(pid):
+    """A zombie is: its parent is to reap it."""
+    return harness.descendants().get(pid, "Z") == "Z"
 
 
 if __name__ == "__main__":
