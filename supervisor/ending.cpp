@@ -25,7 +25,15 @@ bool is_fault(int signal) {
 }  // namespace
 
 awaitable<void> Ending::run() {
-    bool gone = co_await leave_on_signal();
+    bool gone = false;
+    // Caught here: whatever goes wrong while we wait for it, SIGKILL follows.
+    try {
+        gone = co_await leave_on_signal();
+    } catch (...) {
+        scene_.log.say(Level::error, "Container can't be waited for",
+                       {{"container", container_.name}, {"error", failure_text()}});
+    }
+    co_await leave_if_cancelled();
     if (!gone) gone = co_await kill();
     if (gone) co_return;
     for (auto& survivor : container_.process.survivors()) {
@@ -41,7 +49,7 @@ awaitable<bool> Ending::leave_on_signal() {
         co_await recorder.skip(Phase::sigterm, container_.name, "force", limits.forced_by);
         co_return false;
     }
-    if (process.left() == 0) {
+    if (count_left() == 0) {
         const ExitStatus status = co_await process.exit();
         exited(status);
         co_return true;
@@ -58,7 +66,7 @@ awaitable<bool> Ending::leave_on_signal() {
 
     auto leaving = before(clock, deadline, tree_leaves(phase));
     const auto left = co_await unless(limits.kill.reached(), std::move(leaving));
-    const std::size_t still = process.left();
+    const std::size_t still = count_left();
     if ((left && *left) ||
         still == 0) {  // gone in the very instant of the deadline is gone in time
         const ExitStatus status = co_await process.exit();
@@ -83,7 +91,7 @@ awaitable<bool> Ending::tree_leaves(std::size_t phase) {
         const ExitStatus status = co_await process.exit();
         exited(status);
         if (status.signal == 0) scene_.recorder.note(phase, "exitCode", std::int64_t{status.code});
-        const bool alone = process.left() == 0;
+        const bool alone = count_left() == 0;
         if (!alone) signal(scene_.log, process, scene_.stop_signal, SignalScope::tree);
         co_await process.empty();
         co_return true;
@@ -119,9 +127,20 @@ awaitable<bool> Ending::kill() {
         }
         if (!gone) co_await clock.sleep_until(next);
     }
-    recorder.note(phase, "survivors", static_cast<std::int64_t>(process.left()));
+    recorder.note(phase, "survivors", static_cast<std::int64_t>(count_left()));
     co_await recorder.end(phase, gone ? Outcome::completed : Outcome::failed);
     co_return gone;
+}
+
+std::size_t Ending::count_left() const {
+    // Caught here: who can't be looked at has not gone.
+    try {
+        return container_.process.left();
+    } catch (...) {
+        scene_.log.say(Level::error, "Processes can't be counted",
+                       {{"container", container_.name}, {"error", failure_text()}});
+    }
+    return 1;
 }
 
 void Ending::exited(ExitStatus status) {

@@ -50,6 +50,7 @@ class Ending {
     awaitable<bool> leave_on_signal();
     awaitable<bool> tree_leaves(std::size_t phase);
     awaitable<bool> kill();
+    std::size_t count_left() const;
 
     Scene scene_;
     const StoppingContainer& container_;

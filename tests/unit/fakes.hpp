@@ -32,6 +32,7 @@ class FakeProcess final : public Process {
     bool unkillable = false;
     bool unwatchable = false;  ///< waiting for it fails
     bool unsignallable = false;
+    int blind_looks = 0;       ///< so many looks at who is left fail first
     bool unremovable = false;  ///< its cgroup
     std::vector<Survivor> may_be_left;
     std::string own_cgroup;
@@ -80,6 +81,10 @@ class FakeProcess final : public Process {
         if (has_children) co_await all_gone_.wait();
     }
     std::vector<Survivor> survivors() override {
+        if (blind_looks > 0) {
+            --blind_looks;
+            throw std::runtime_error("cannot look: out of memory");
+        }
         std::vector<Survivor> left;
         if (!status_) left.push_back({.pid = 4711, .command = "main", .state = 'D'});
         if (has_children && !all_gone_.is_set()) {

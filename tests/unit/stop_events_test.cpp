@@ -267,6 +267,11 @@ TEST_CASE("an exception inside any step: SIGTERM and SIGKILL come at the times p
         CHECK(story(world.run()) == undisturbed);
         CHECK(world.log.said("Signal could not be sent"));
     }
+    SUBCASE("looking at who is left fails: they count as there") {
+        world.process.blind_looks = 2;
+        CHECK(story(world.run()) == undisturbed);
+        CHECK(world.log.said("Processes can't be counted"));
+    }
     SUBCASE("the process can't be watched: it counts as there until its tree is seen empty") {
         world.process.unwatchable = true;
         CHECK(story(world.run()) == undisturbed);
