@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 #include <cstdlib>
@@ -75,7 +76,8 @@ Cgroup::~Cgroup() {
 }
 
 bool Cgroup::is_populated() const {
-    return proc::contents(path_ + "/cgroup.events").find("populated 0") == std::string::npos;
+    // One that was removed has nobody in it, and no such file.
+    return proc::contents(path_ + "/cgroup.events").find("populated 1") != std::string::npos;
 }
 
 std::vector<pid_t> Cgroup::members() const {
@@ -109,7 +111,11 @@ std::optional<bool> Cgroup::holds(pid_t pid) const {
 awaitable<void> Cgroup::changed() {
     // To read is to have seen: only what comes later is told (cgroups(7), cgroup.events).
     char text[128];
-    [[maybe_unused]] const auto size = ::pread(events_.native_handle(), text, sizeof text, 0);
+    const auto size = ::pread(events_.native_handle(), text, sizeof text, 0);
+    if (size == -1) {  // removed: it has no more to say, and would say so for ever
+        asio::steady_timer nothing(events_.get_executor(), asio::steady_timer::time_point::max());
+        co_await nothing.async_wait(asio::use_awaitable);
+    }
     co_await events_.async_wait(events_.wait_error, asio::use_awaitable);
 }
 

@@ -40,6 +40,7 @@ class Cgroup {
     /// A frozen process hears nothing.
     void thaw() const;
     /// Returns when the kernel says that it has become empty or populated; it may say so late.
+    /// Never once it is removed.
     awaitable<void> changed();
     /// Removes it, and what was made below. Throws std::system_error.
     void remove();

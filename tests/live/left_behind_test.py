@@ -1,6 +1,8 @@
 """What hooks and tasks leave behind: processes, and cgroups."""
 import json
+import pathlib
 import signal
+import time
 
 import harness
 from harness import phase_of, wait_until
@@ -53,6 +55,35 @@ class PreStop(TreeTest):
         wait_until(lambda: self.heard(journal, "child"), "the orphan to hear SIGTERM")
         self.assertEqual(run.wait(), 0)
         self.assertNotIn(child, harness.descendants())
+
+
+class Quiet(TreeTest):
+    def test_an_agent_whose_tasks_have_ended_does_nothing(self):
+        for cgroups in (True, False):
+            with self.subTest(cgroups=cgroups):
+                agent = self.serve(cgroups)
+                agent.run("stopped", "sleep", "60")
+                agent.run("exiting", "sh", "-c", "setsid sleep 60 & exit 3")
+                agent.run("going-on", "sleep", "60")
+                agent.ctl("stop", "stopped")
+                agent.wait_status("exiting", "STOPPED")
+                seen = []
+
+                def quiet():
+                    time.sleep(0.3)  # to see that nothing happens takes time
+                    seen.append(activity(agent.process.pid))
+                    return len(seen) > 1 and seen[-1] == seen[-2]
+                wait_until(quiet, "the agent to sleep")
+
+
+def activity(pid):
+    """Wake-ups and CPU time of all threads: one that spins isn't woken."""
+    facts = []
+    for thread in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        status, stat = (thread / "status").read_text(), (thread / "stat").read_text()
+        facts += [int(line.split()[1]) for line in status.splitlines() if "ctxt_switches" in line]
+        facts += stat[stat.rindex(")") + 2:].split()[11:13]
+    return facts
 
 
 class Cgroups(TreeTest):
