@@ -99,7 +99,8 @@ Status status_of(pid_t pid) {
     return {.command = after("Name:\t"),
             .state = state.empty() ? '?' : state.front(),
             .parent = std::atoi(after("\nPPid:\t").c_str()),
-            .threads = std::atoi(after("\nThreads:\t").c_str())};
+            .threads = std::atoi(after("\nThreads:\t").c_str()),
+            .has_memory = text.find("\nVmSize:") != std::string_view::npos};
 }
 
 std::uint64_t start_of(pid_t pid) {

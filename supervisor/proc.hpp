@@ -21,6 +21,7 @@ struct Status {
     char state = '?';  ///< '?': there is no such process
     pid_t parent = 0;
     int threads = 0;
+    bool has_memory = false;  ///< neither a zombie nor a thread of the kernel
     /// Its first thread is a zombie while others go on.
     bool is_headless() const { return state == 'Z' && threads > 1; }
     bool is_alive() const {

@@ -75,11 +75,8 @@ std::vector<pid_t> ProcessTree::roots() {
     if (cgroup_) roots = cgroup_->members();
     if (orphans_ == Orphans::elsewhere) {
         if (reaper_.is_ours(main_)) roots.push_back(main_);
-        const std::string mark = '\0' + ("LASTCALL_TASK=" + mark_) + '\0';
         for (const pid_t each : proc::everybody()) {
-            const std::string environment =
-                '\0' + proc::contents("/proc/" + std::to_string(each) + "/environ") + '\0';
-            if (environment.find(mark) != std::string::npos) roots.push_back(each);
+            if (carries_mark(each)) roots.push_back(each);
         }
         return roots;
     }
@@ -90,6 +87,17 @@ std::vector<pid_t> ProcessTree::roots() {
         if (main || is_our_orphan(child)) roots.push_back(child);
     }
     return roots;
+}
+
+bool ProcessTree::carries_mark(pid_t pid) const {
+    // Most processes here are nobody's of ours, and to look again and again takes time: so only at
+    // who has memory and yet no environment, as in the middle of an execve.
+    std::string environment = proc::contents("/proc/" + std::to_string(pid) + "/environ");
+    if (environment.empty() && proc::status_of(pid).has_memory) {
+        environment = proc::environment_of(pid);
+    }
+    const std::string mark = '\0' + ("LASTCALL_TASK=" + mark_) + '\0';
+    return ('\0' + environment + '\0').find(mark) != std::string::npos;
 }
 
 bool ProcessTree::is_our_orphan(pid_t child) {

@@ -51,6 +51,7 @@ class ProcessTree {
     std::vector<pid_t> members_for_sure();
     std::vector<pid_t> roots();
     std::vector<pid_t> alive();
+    bool carries_mark(pid_t pid) const;
     bool is_our_orphan(pid_t child);
     bool is_visible();
     bool remembers() const;
