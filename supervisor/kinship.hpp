@@ -28,7 +28,7 @@ class Kinship {
  public:
     using Identities = std::map<pid_t, std::uint64_t>;
 
-    /// A task's main process, by its start (proc::Stat::start), and when nothing of it is left.
+    /// A task's main process, by its start (proc::start_of), and when nothing of it is left.
     void begins(const std::string& mark, std::uint64_t start) { tasks_[mark] = start; }
     void ends(const std::string& mark);
 

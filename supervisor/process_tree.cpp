@@ -64,7 +64,8 @@ ProcessTree::ProcessTree(pid_t main, std::string mark, Orphans orphans,
       orphans_(orphans),
       cgroup_(std::move(cgroup)),
       reaper_(reaper) {
-    if (remembers()) reaper_.kinship.begins(mark_, proc::start_of(main_));
+    // One with a cgroup too: its orphans are nobody else's.
+    if (orphans_ == Orphans::marked) reaper_.kinship.begins(mark_, proc::start_of(main_));
 }
 
 ProcessTree::~ProcessTree() { reaper_.kinship.ends(mark_); }
@@ -209,7 +210,8 @@ void ProcessTree::signal_unseen(int number) {
 
 /// Nobody is suspected of what is forked from here on; who may be its own stays nobody's.
 void ProcessTree::end() {
-    if (std::exchange(ended_, true) || !remembers()) return;
+    if (std::exchange(ended_, true)) return;
+    if (!remembers()) return reaper_.kinship.ends(mark_);
     Kinship::Identities doubtful;
     for (const pid_t child : is_visible() ? proc::children_of(::getpid()) : std::vector<pid_t>()) {
         if (reaper_.is_ours(child) || !proc::status_of(child).is_alive()) continue;

@@ -220,6 +220,37 @@ TEST_CASE_FIXTURE(Processes, "two tasks of one daemon don't mix their orphans up
     run(two->empty());
 }
 
+TEST_CASE_FIXTURE(Processes,
+                  "a task without a cgroup doesn't take the orphan of one that has one") {
+    auto cgroup = Cgroup::make(io.get_executor(), "lastcall-test-" + std::to_string(::getpid()));
+    if (!cgroup) {
+        MESSAGE("no cgroup can be made here: nothing to tell apart");
+        return;
+    }
+    // Older than the orphan, so that it might have made it.
+    const auto without = shell("echo up >up; exec sleep 100", Orphans::marked, "second");
+    written("up");
+    const auto launched =
+        launch({.command = {"/bin/sh", "-c", "setsid sleep 100 & echo $! >orphan"},
+                .environment = {"PATH=/usr/bin:/bin", "LASTCALL_TASK=first"},
+                .working_directory = folder.string(),
+                .own_stdin = false,
+                .cgroup = cgroup->directory(),
+                .inherited = inherited});
+    const auto with =
+        supervise(io.get_executor(), reaper, launched, "first", Orphans::marked, std::move(cgroup));
+    const auto orphan = pid_of(written("orphan"));
+    run(with->exit());
+    REQUIRE(without->survivors().size() == 1);
+    CHECK(without->survivors()[0].pid == without->id());
+    without->signal(SIGKILL, SignalScope::tree);
+    run(without->empty());
+    CHECK(exists(orphan));
+    with->signal(SIGKILL, SignalScope::tree);
+    run(with->empty());
+    CHECK_FALSE(exists(orphan));
+}
+
 TEST_CASE_FIXTURE(Processes, "scope: main reaches the main process alone, group its group") {
     const auto process = shell(
         "trap 'echo main >>heard' USR1; sh -c 'trap \"echo child >>heard\" USR1; "
