@@ -6,8 +6,10 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/write.hpp>
 
+#include "supervisor/clock.hpp"
 #include "supervisor/proc_net_tcp.hpp"
 
 using namespace lastcall;
