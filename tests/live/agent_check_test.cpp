@@ -241,11 +241,11 @@ TEST_CASE("agent-check: HAProxy drains the server, and takes the next task on it
     const auto front = free_port(site.world.io);
     const auto story = [&]() -> awaitable<void> {
         co_await site.come();
-        HaproxyProcess haproxy(
-            fmt::format("frontend f\n  bind 127.0.0.1:{}\n  default_backend web\n"
-                        "backend web\n  server web1 127.0.0.1:{} agent-check agent-port {} "
-                        "agent-inter 100ms agent-send \"hello\\n\"\n",
-                        front, web1.port(), site.agent));
+        HaproxyProcess haproxy(fmt::format(
+            "frontend f\n  bind 127.0.0.1:{}\n  default_backend web\n"
+            "backend web\n  server web1 127.0.0.1:{} check inter 100ms agent-check agent-port {} "
+            "agent-inter 100ms agent-send \"hello\\n\"\n",
+            front, web1.port(), site.agent));
         const auto passed = [&] { return haproxy.stat("web1", "agent_status") == "L7OK"; };
         co_await site.world.until("it was told to be up", passed);
         CHECK(haproxy.stat("web1", "status") == "UP");
