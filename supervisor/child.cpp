@@ -62,6 +62,7 @@ class Child final : public Process {
         while (!tree_.is_empty()) co_await tree_.changed();
     }
 
+    bool any_left() override { return !status_ || tree_.count() > 0; }
     std::size_t left() override { return tree_.count(); }
     std::vector<Survivor> survivors() override { return tree_.survivors(); }
     std::vector<Survivor> strays() override { return tree_.strays(); }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "supervisor/passive_opens.hpp"
 #include "supervisor/ports.hpp"
 #include "supervisor/rest.hpp"
 #include "supervisor/sockets.hpp"
@@ -19,7 +20,15 @@ class TaskConnections final : public Evidence {
     std::optional<Connections> open() override {
         if (!watched_) find_ports();  // the regular look does it: a close must not wait for it
         if (!is_known()) return std::nullopt;
-        return understand(sockets_.of(ports_.known()));
+        const auto opens = passive_opens();  // before the look: who comes meanwhile is in both
+        auto seen = understand(sockets_.of(ports_.known()));
+        opens_at_look_ = opens;
+        return seen;
+    }
+
+    bool may_have_grown() override {
+        const auto now = passive_opens();
+        return !now || now != opens_at_look_;
     }
 
     std::optional<std::int64_t> count() override {
@@ -61,8 +70,13 @@ class TaskConnections final : public Evidence {
         }
         if (!news.looked) co_return news;
         auto look = std::exchange(inbox_.look, {});
-        if (find_ports()) look = sockets_.of(ports_.known());
+        auto opens = std::exchange(inbox_.opens, {});
+        if (find_ports()) {
+            opens = passive_opens();
+            look = sockets_.of(ports_.known());
+        }
         if (is_known()) news.open = understand(std::move(look));
+        opens_at_look_ = opens;
         co_return news;
     }
 
@@ -114,6 +128,7 @@ class TaskConnections final : public Evidence {
     Sockets::Inbox inbox_;
     std::unordered_map<std::uint64_t, Rest> rests_;  ///< by cookie
     std::set<std::uint64_t> no_news_;                ///< whose end is none: they didn't count
+    std::optional<std::uint64_t> opens_at_look_;     ///< passive_opens before the last look
     bool watched_ = false, tells_ = true;
     bool seen_ = false;  ///< somebody was connected once, so the ports are right
 };

@@ -41,6 +41,8 @@ class Evidence {
     /// The task's open connections now; nullopt when nothing can be known (no port is known, the
     /// kernel doesn't answer). No evidence isn't zero.
     virtual std::optional<Connections> open() = 0;
+    /// False: nobody has come since the last look, so what has closed since then is all.
+    virtual bool may_have_grown() = 0;
     /// How many there are, a tenth of a second ago at most; two tasks that share a port are not
     /// told apart. Cheap however many tasks are asked: for people.
     virtual std::optional<std::int64_t> count() = 0;

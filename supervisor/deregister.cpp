@@ -41,7 +41,7 @@ awaitable<void> Leaving::deregister(Watch& watch) {
     watch.acknowledged = told_in_time && *told_in_time && **told_in_time;
     if (watch.acknowledged) {
         watch.error.clear();
-        co_await recorder.end(phase, Outcome::completed);
+        recorder.end(phase, Outcome::completed);
         co_return;
     }
     if (!failure.empty()) watch.error = failure;
@@ -61,7 +61,7 @@ awaitable<void> Leaving::deregister(Watch& watch) {
             {{"task", recorder.record().task},
              {"loadBalancer", watch.membership.url},
              {"error", watch.error.empty() ? limits.leave.why() : watch.error}});
-    co_await recorder.end(phase, outcome);
+    recorder.end(phase, outcome);
 }
 
 /// True when it has acknowledged, false when it never will.
@@ -120,8 +120,7 @@ awaitable<void> Leaving::deregister_late() {
         const auto phase = co_await scene_.recorder.begin(Phase::cleanup, "", detail);
         watch.acknowledged = co_await attempt(watch, until);
         if (!watch.acknowledged) scene_.recorder.note(phase, "error", watch.error);
-        co_await scene_.recorder.end(phase,
-                                     watch.acknowledged ? Outcome::completed : Outcome::failed);
+        scene_.recorder.end(phase, watch.acknowledged ? Outcome::completed : Outcome::failed);
     }
 }
 

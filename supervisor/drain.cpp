@@ -32,17 +32,17 @@ awaitable<void> Leaving::drain() {
 awaitable<void> Leaving::until_drained() {
     auto& [executor, clock, log, recorder, limits, evidence_, gone, settings] = scene_;
     if (!limits.drains) {
-        co_await recorder.skip(Phase::drain, "", "no drain wanted", limits.undrained_by);
+        recorder.skip(Phase::drain, "", "no drain wanted", limits.undrained_by);
         co_return;
     }
     if (limits.forced_by) {
-        co_await recorder.skip(Phase::drain, "", "force", limits.forced_by);
+        recorder.skip(Phase::drain, "", "force", limits.forced_by);
         co_return;
     }
     if (gone.is_set()) co_return;  // nobody is left who could serve a connection
     if (std::all_of(watches_.begin(), watches_.end(),
                     [](const Watch& watch) { return watch.mode == DrainMode::none; })) {
-        co_await recorder.skip(Phase::drain, "", "AGENT_DRAIN=none", {});
+        recorder.skip(Phase::drain, "", "AGENT_DRAIN=none", {});
         co_return;
     }
     const auto phase = co_await recorder.begin(Phase::drain, "", {});
@@ -75,17 +75,20 @@ awaitable<void> Leaving::until_drained() {
     } else if (!*ended) {
         recorder.note(phase, "reason", "the task exited by itself");
     }
-    co_await recorder.end(phase, outcome);
+    recorder.end(phase, outcome);
     const auto drained = recorder.record().phases[phase].duration;
     recorder.record().saved =
         std::max(limits.deregistration_delay - drained, Clock::duration::zero());
 }
 
 /// The load balancers' reports, the kernel's events and the moments that were planned lead here.
-/// What they suggest is confirmed by a look: no event tells of a connection's beginning.
+/// What they suggest is confirmed: no event tells of a connection's beginning.
 awaitable<bool> Leaving::all_satisfied() {
     for (;;) {
-        if (verdict()) {
+        const bool ended = verdict();
+        const auto& here = occupancy_.here();
+        if (ended && here && here->empty() && !scene_.evidence.may_have_grown()) co_return true;
+        if (ended || rest_is_hearsay_) {
             look();
             if (verdict()) co_return true;
         }
@@ -95,10 +98,15 @@ awaitable<bool> Leaving::all_satisfied() {
 
 bool Leaving::verdict() {
     unsatisfied_.clear();
+    rest_is_hearsay_ = false;
     for (auto& watch : watches_) {
+        const bool settled_before = watch.zero_since.has_value();
         const bool is =
             satisfied(watch, occupancy_.here(), scene_.clock.now(), scene_.settings.drain_idle);
         if (!is) unsatisfied_.push_back(&watch);
+        // Nothing tells of a request on a connection that was at rest.
+        const bool settles = !settled_before && watch.zero_since;
+        if (settles && watch.mode == DrainMode::idle) rest_is_hearsay_ = true;
     }
     return unsatisfied_.empty();
 }

@@ -77,6 +77,7 @@ class Leaving {
     Gate asking_;
     std::minstd_rand random_;
     bool heard_ = false, draining_ = false, drained_ = false;
+    bool rest_is_hearsay_ = false;  ///< a settle time begins on what an older look showed
     std::string trouble_said_;
 };
 

@@ -46,10 +46,10 @@ awaitable<bool> Ending::leave_on_signal() {
     auto& [clock, log, recorder, limits, stop_signal, scope] = scene_;
     auto& process = container_.process;
     if (limits.forced_by) {
-        co_await recorder.skip(Phase::sigterm, container_.name, "force", limits.forced_by);
+        recorder.skip(Phase::sigterm, container_.name, "force", limits.forced_by);
         co_return false;
     }
-    if (count_left() == 0) {
+    if (!any_left()) {
         const ExitStatus status = co_await process.exit();
         exited(status);
         co_return true;
@@ -71,14 +71,14 @@ awaitable<bool> Ending::leave_on_signal() {
         still == 0) {  // gone in the very instant of the deadline is gone in time
         const ExitStatus status = co_await process.exit();
         exited(status);
-        co_await recorder.end(phase, Outcome::completed);
+        recorder.end(phase, Outcome::completed);
         co_return true;
     }
     const bool by_somebody = limits.kill.passed() && limits.kill.by();
     recorder.note(phase, "limit", limits.kill.passed() ? limits.kill.why() : "stop timeout");
     if (by_somebody) recorder.note(phase, "requestedBy", to_string(*limits.kill.by()));
     recorder.note(phase, "left", static_cast<std::int64_t>(still));
-    co_await recorder.end(phase, by_somebody ? Outcome::interrupted : Outcome::timed_out);
+    recorder.end(phase, by_somebody ? Outcome::interrupted : Outcome::timed_out);
     co_return false;
 }
 
@@ -128,8 +128,17 @@ awaitable<bool> Ending::kill() {
         if (!gone) co_await clock.sleep_until(next);
     }
     recorder.note(phase, "survivors", static_cast<std::int64_t>(count_left()));
-    co_await recorder.end(phase, gone ? Outcome::completed : Outcome::failed);
+    recorder.end(phase, gone ? Outcome::completed : Outcome::failed);
     co_return gone;
+}
+
+bool Ending::any_left() const {
+    // Caught here: who can't be looked at has not gone.
+    try {
+        return container_.process.any_left();
+    } catch (...) {
+        return count_left() > 0;  // which says why
+    }
 }
 
 std::size_t Ending::count_left() const {

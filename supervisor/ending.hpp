@@ -50,6 +50,7 @@ class Ending {
     awaitable<bool> leave_on_signal();
     awaitable<bool> tree_leaves(std::size_t phase);
     awaitable<bool> kill();
+    bool any_left() const;
     std::size_t count_left() const;
 
     Scene scene_;

@@ -22,6 +22,9 @@ class Journal {
     /// The stop as it is now. `phase` is the index of the phase that has just begun or ended; none
     /// when the stop itself was requested, shortened or ended.
     virtual awaitable<void> record(StopRecord stop, std::optional<std::size_t> phase) = 0;
+    /// The same where nobody waits for it: it is kept in its turn, before what is recorded later.
+    /// If that fails, the next `record` throws why.
+    virtual void note(StopRecord stop, std::optional<std::size_t> phase) = 0;
     /// Stops of a task, or of all, newest first, at most `limit`.
     virtual awaitable<std::vector<StopRecord>> stops(std::optional<std::string> task,
                                                      std::size_t limit) = 0;

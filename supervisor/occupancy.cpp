@@ -51,6 +51,8 @@ bool Occupancy::closed(const std::vector<std::uint64_t>& cookies, Clock::time_po
     for (const auto cookie : cookies) {
         const bool is_new = came_.try_emplace(cookie, now).second;
         if (is_new) ++arrived_;
+        const auto inside = static_cast<std::int64_t>(here_ ? here_->size() : 0);
+        if (is_new) peak_ = std::max(peak_, inside + 1);
         if (here_) leave(cookie, now);
     }
     return arrived_ != before;

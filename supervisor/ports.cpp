@@ -15,6 +15,8 @@ namespace lastcall {
 namespace {
 
 constexpr Clock::duration look_again = 1s;
+constexpr Clock::duration shared =
+    100ms;  // one look for all tasks that look at about the same time
 
 /// The inodes of a process's sockets, by /proc/PID/fd: unreadable without CAP_SYS_PTRACE if the
 /// process is another user's.
@@ -59,20 +61,15 @@ void Ports::name(std::uint16_t port) {
 bool Ports::find(bool now) {
     if (!now && clock_.now() < next_look_) return false;
     next_look_ = clock_.now() + look_again;
-    auto all = sockets_.listeners();
-    sees_ = all.has_value();
-    if (!all) return false;
-    const auto inodes = [](const std::vector<TcpSocket>& sockets) {
-        std::set<std::uint64_t> found;
-        for (const auto& socket : sockets) found.insert(socket.inode);
-        return found;
-    };
+    const auto* all = sockets_.listeners(now ? 0s : shared);
+    sees_ = all != nullptr;
     // Who holds a listening socket is only asked when there is another one: that takes a walk
     // through the whole tree's descriptors.
-    const bool same = !listeners_.empty() && inodes(*all) == inodes(listeners_);
-    listeners_ = std::move(*all);
+    if (!all || (!now && all->version == version_)) return false;
+    version_ = all->version;
+    listeners_ = all->sockets;
     const std::size_t before = ports_.size();
-    if (!configured_ && !named_ && (now || !same)) {
+    if (!configured_ && !named_) {
         const auto trees = sockets_of_the_tree();
         // The agent may still hold a descriptor that it was started with and passed on.
         const auto agents = whole_namespace_ ? sockets_of("self") : std::set<std::uint64_t>();

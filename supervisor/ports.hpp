@@ -44,6 +44,7 @@ class Ports {
     std::vector<Process*> processes_;
     bool whole_namespace_;
     std::vector<TcpSocket> listeners_;     ///< on any port, at the last look
+    std::uint64_t version_ = 0;            ///< of those
     bool sees_ = false;                    ///< the last look succeeded
     std::set<std::uint64_t> own_cgroups_;  ///< by inode
     Clock::time_point next_look_{};

@@ -7,7 +7,7 @@ namespace lastcall {
 awaitable<void> PreStop::run() {
     auto& recorder = scene_.recorder;
     if (scene_.limits.forced_by) {
-        co_await recorder.skip(Phase::pre_stop, "", "force", scene_.limits.forced_by);
+        recorder.skip(Phase::pre_stop, "", "force", scene_.limits.forced_by);
         co_return;
     }
     Detail detail;
@@ -22,7 +22,7 @@ awaitable<void> PreStop::run() {
     }
     if (error.empty()) co_return;
     recorder.note(phase, "error", error);
-    co_await recorder.end(phase, Outcome::failed);
+    recorder.end(phase, Outcome::failed);
 }
 
 awaitable<void> PreStop::run(std::size_t phase) {
@@ -55,7 +55,7 @@ awaitable<void> PreStop::wait_for(Process& process, std::size_t phase) {
     }
     auto emptying = done(process.empty());
     co_await before(clock, clock.now() + 1s, std::move(emptying));
-    co_await recorder.end(phase, outcome);
+    recorder.end(phase, outcome);
 }
 
 }  // namespace lastcall

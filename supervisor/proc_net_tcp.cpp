@@ -114,7 +114,7 @@ std::optional<TcpSocket> socket_of(std::string_view line, bool v6,
 }
 
 /// The whole of a file; nullopt, with errno, if any of it can't be had: half a table isn't
-/// evidence.
+/// evidence, nor is one without its head, which somebody has put over the kernel's.
 std::optional<std::string> whole(const char* path) {
     const int file = ::open(path, O_RDONLY | O_CLOEXEC);
     if (file == -1) return std::nullopt;
@@ -127,6 +127,10 @@ std::optional<std::string> whole(const char* path) {
     ::close(file);
     errno = error;
     if (got == -1) return std::nullopt;
+    if (text.find("local_address") == std::string::npos) {
+        errno = ENODATA;
+        return std::nullopt;
+    }
     return text;
 }
 

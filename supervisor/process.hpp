@@ -25,6 +25,8 @@ class Process {
     virtual awaitable<void> empty() = 0;
     /// How many are left now, the main process included.
     virtual std::size_t left() { return survivors().size(); }
+    /// Whether anybody is; costs nothing while the main process runs.
+    virtual bool any_left() { return left() > 0; }
     /// Who they are; to look that closely may take a while.
     virtual std::vector<Survivor> survivors() = 0;
     /// Who may be left of it, or of another task: nothing tells whose they are.

@@ -28,15 +28,15 @@ Outcome Recorder::note_limit(std::size_t index, const Limit& limit) {
     return limit.by() ? Outcome::interrupted : Outcome::timed_out;
 }
 
-awaitable<void> Recorder::end(std::size_t index, Outcome outcome) {
+void Recorder::end(std::size_t index, Outcome outcome) {
     auto& phase = record_.phases[index];
     phase.duration = clock_.now() - phase.started;
     phase.outcome = outcome;
-    co_await write(index);
+    keep(index);
 }
 
-awaitable<void> Recorder::skip(Phase phase, std::string container, std::string why,
-                               std::optional<Requester> by) {
+void Recorder::skip(Phase phase, std::string container, std::string why,
+                    std::optional<Requester> by) {
     Detail detail;
     detail.set("reason", std::move(why));
     if (by) detail.set("requestedBy", to_string(*by));
@@ -46,7 +46,17 @@ awaitable<void> Recorder::skip(Phase phase, std::string container, std::string w
                               .started_at = clock_.utc(),
                               .outcome = Outcome::skipped,
                               .detail = std::move(detail)});
-    co_await write(record_.phases.size() - 1);
+    keep(record_.phases.size() - 1);
+}
+
+void Recorder::keep(std::size_t index) {
+    // Caught here: the next record says why.
+    try {
+        journal_.note(record_, index);
+    } catch (...) {
+        log_.say(Level::error, "Stop goes on without its journal",
+                 {{"task", record_.task}, {"error", failure_text()}});
+    }
 }
 
 awaitable<void> Recorder::write(std::optional<std::size_t> phase) {

@@ -23,15 +23,17 @@ class Recorder {
     void note(std::size_t index, std::string_view key, Detail::Value value);
     /// Notes which limit ended a phase, and who wanted it so; returns the outcome that this means.
     Outcome note_limit(std::size_t index, const Limit& limit);
-    awaitable<void> end(std::size_t index, Outcome outcome);
+    /// Nobody waits for that to be kept: the next phase's beginning is kept after it.
+    void end(std::size_t index, Outcome outcome);
     /// A phase that somebody didn't want: `why` says so.
-    awaitable<void> skip(Phase phase, std::string container, std::string why,
-                         std::optional<Requester> by);
+    void skip(Phase phase, std::string container, std::string why, std::optional<Requester> by);
     /// The stop as a whole changed (a request joined it, it has ended).
     awaitable<void> write(std::optional<std::size_t> phase);
     Clock::duration since_request() const { return clock_.now() - record_.requested; }
 
  private:
+    void keep(std::size_t index);
+
     Clock& clock_;
     Journal& journal_;
     Log& log_;

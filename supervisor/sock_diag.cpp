@@ -125,7 +125,7 @@ Reply read_replies(const char* buffer, std::size_t size, const Each& each) {
         if ((header->nlmsg_flags & NLM_F_DUMP_INTR) != 0) return Reply::again;
         if (header->nlmsg_type == NLMSG_DONE) return Reply::done;
         if (header->nlmsg_type == NLMSG_ERROR) return Reply::failed;
-        if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY) continue;
+        if (header->nlmsg_type != TCPDIAG_GETSOCK) continue;
         if (header->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg))) return Reply::failed;
         each(socket_of(*header));
     }
@@ -155,8 +155,7 @@ class Netlink {
             const auto each = [&found, &ports](const TcpSocket& socket) {
                 if (ports.empty() || ports.contains(socket.port)) found.push_back(socket);
             };
-            Reply reply = dump_once(AF_INET, states, program, each);
-            if (reply == Reply::done) reply = dump_once(AF_INET6, states, program, each);
+            const Reply reply = dump_once(states, program, each);
             if (reply == Reply::done) return found;
             if (reply == Reply::failed) break;
         }
@@ -164,21 +163,21 @@ class Netlink {
     }
 
  private:
-    Reply dump_once(int family, std::uint32_t states, const std::vector<inet_diag_bc_op>& program,
+    /// By the question of old, TCPDIAG_GETSOCK: it alone asks for both address families, and the
+    /// walk through all of the kernel's hash table is what a dump costs.
+    Reply dump_once(std::uint32_t states, const std::vector<inet_diag_bc_op>& program,
                     const Each& each) const {
         struct {
             nlmsghdr header;
-            inet_diag_req_v2 request;
+            inet_diag_req request;
         } ask{};
         const auto program_size = static_cast<std::uint32_t>(program.size() * sizeof program[0]);
         rtattr attribute{.rta_len = static_cast<unsigned short>(RTA_LENGTH(program_size)),
                          .rta_type = INET_DIAG_REQ_BYTECODE};
         ask.header.nlmsg_len = sizeof ask;
         if (!program.empty()) ask.header.nlmsg_len += static_cast<__u32>(RTA_LENGTH(program_size));
-        ask.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+        ask.header.nlmsg_type = TCPDIAG_GETSOCK;
         ask.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-        ask.request.sdiag_family = static_cast<__u8>(family);
-        ask.request.sdiag_protocol = IPPROTO_TCP;
         ask.request.idiag_states = states;
         ask.request.idiag_ext = states == listening ? 0 : 1 << (INET_DIAG_INFO - 1);
         iovec pieces[] = {

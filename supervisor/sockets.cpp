@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "supervisor/passive_opens.hpp"
 #include "supervisor/proc_net_tcp.hpp"
 #include "supervisor/sock_diag.hpp"
 
@@ -26,7 +27,22 @@ void Sockets::do_without_netlink() {
     log_.say(Level::warn, "Netlink gives no answer: connections are read from /proc/net/tcp");
 }
 
-std::optional<std::vector<TcpSocket>> Sockets::listeners() {
+const Sockets::Listeners* Sockets::listeners(Clock::duration age) {
+    const auto now = clock_.now();
+    if (listened_at_ && now - *listened_at_ <= age) return &listeners_;
+    auto found = look_for_listeners();
+    listened_at_.reset();
+    if (!found) return nullptr;
+    listened_at_ = now;
+    std::set<std::uint64_t> inodes;
+    for (const auto& socket : *found) inodes.insert(socket.inode);
+    if (inodes != listening_) ++listeners_.version;
+    listening_ = std::move(inodes);
+    listeners_.sockets = std::move(*found);
+    return &listeners_;
+}
+
+std::optional<std::vector<TcpSocket>> Sockets::look_for_listeners() {
     if (!by_proc_) {
         auto found = sock_diag_listeners();
         if (found) return found;
@@ -166,11 +182,13 @@ void Sockets::look() {
     std::set<std::uint16_t> all;
     for (const auto* inbox : inboxes_) all.insert(inbox->ports.begin(), inbox->ports.end());
     const auto began = clock_.now();
+    const auto opens = passive_opens();
     const auto found = of(all);
     cost_ = clock_.now() - began;
     left_ = found ? found->size() : 0;
     for (auto* inbox : inboxes_) {
         inbox->looked = true;
+        inbox->opens = opens;
         inbox->look.reset();
         if (found) {
             inbox->look.emplace();

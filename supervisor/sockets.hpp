@@ -30,14 +30,20 @@ class Sockets {
         std::vector<std::uint64_t> closed;  ///< cookies
         bool looked = false;                ///< a look was taken: this one; none: it failed
         std::optional<std::vector<TcpSocket>> look;
+        std::optional<std::uint64_t> opens;  ///< passive_opens before that look
         Bell bell;
     };
 
     /// All outlive it; the executor's context is not run any more when it dies.
     Sockets(asio::any_io_executor executor, Clock& clock, Log& log);
 
-    /// Those that are listened on; nullopt when nothing can be known.
-    std::optional<std::vector<TcpSocket>> listeners();
+    struct Listeners {
+        std::vector<TcpSocket> sockets;
+        std::uint64_t version = 0;  ///< another one: other sockets
+    };
+    /// Those that are listened on, at most `age` ago; null when nothing can be known. Good until
+    /// the next call.
+    const Listeners* listeners(Clock::duration age);
     /// Those of these local ports, now, in every state but LISTEN and TIME_WAIT.
     std::optional<std::vector<TcpSocket>> of(const std::set<std::uint16_t>& ports);
     /// How many of these ports are open, at most a tenth of a second ago: one look for all who ask
@@ -52,6 +58,7 @@ class Sockets {
 
  private:
     awaitable<void> hear_of_closes(std::shared_ptr<CloseEvents> events);
+    std::optional<std::vector<TcpSocket>> look_for_listeners();
     awaitable<void> look_regularly();
     void look();
     void begin();
@@ -67,6 +74,9 @@ class Sockets {
     Bell sooner_;  ///< look at once, or see that nobody is left
     std::set<Inbox*> inboxes_;
     std::shared_ptr<CloseEvents> events_;  ///< the coroutine that reads them owns them too
+    Listeners listeners_;
+    std::set<std::uint64_t> listening_;              ///< their inodes
+    std::optional<Clock::time_point> listened_at_;   ///< when they were looked at
     std::map<std::uint16_t, std::int64_t> counted_;  ///< open ones by port, of the namespace …
     std::optional<Clock::time_point> counted_at_;    ///< … then
     bool looking_ = false;                           ///< look_regularly is alive

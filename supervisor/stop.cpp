@@ -58,7 +58,7 @@ awaitable<StopRecord> Stop::run() {
 
 awaitable<void> Stop::leave_load_balancers() {
     if (limits_.forced_by) {
-        co_await recorder_.skip(Phase::deregister, "", "force", limits_.forced_by);
+        recorder_.skip(Phase::deregister, "", "force", limits_.forced_by);
     } else {
         co_await leaving_.deregister();
         const auto drain_signal = scene_.task.definition.stop.drain_signal;
@@ -119,7 +119,7 @@ awaitable<void> Stop::clean_up(const StoppingContainer& container) {
         recorder_.note(phase, "error", failure_text());
         outcome = Outcome::failed;
     }
-    co_await recorder_.end(phase, outcome);
+    recorder_.end(phase, outcome);
 }
 
 // ------------------------------------------------------------------------- around the story

@@ -95,6 +95,11 @@ class Logged : public Journal {
         return journal_.record(std::move(stop), phase);
     }
 
+    void note(StopRecord stop, std::optional<std::size_t> phase) override {
+        tell(stop, phase);
+        journal_.note(std::move(stop), phase);
+    }
+
     awaitable<std::vector<StopRecord>> stops(std::optional<std::string> task,
                                              std::size_t limit) override {
         return journal_.stops(std::move(task), limit);

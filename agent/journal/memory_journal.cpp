@@ -14,12 +14,17 @@ class MemoryJournal : public Journal {
     /// Nobody asks a journal for tasks while the agent that has them lives.
     awaitable<void> record(const TaskState&) override { co_return; }
 
-    awaitable<void> record(StopRecord stop, std::optional<std::size_t>) override {
+    awaitable<void> record(StopRecord stop, std::optional<std::size_t> phase) override {
+        note(std::move(stop), phase);
+        co_return;
+    }
+
+    void note(StopRecord stop, std::optional<std::size_t>) override {
         const auto known = std::find_if(stops_.begin(), stops_.end(),
                                         [&stop](const auto& each) { return each.id == stop.id; });
         if (known != stops_.end()) {
             *known = std::move(stop);
-            co_return;
+            return;
         }
         stops_.push_front(std::move(stop));
         if (stops_.size() > most_stops) stops_.pop_back();

@@ -66,14 +66,17 @@ class SqliteJournal : public Journal {
     }
 
     awaitable<void> record(StopRecord stop, std::optional<std::size_t> phase) override {
-        auto purpose = fmt::format("record the stop of '{}'", stop.task);
-        auto write = [stop = std::move(stop), phase](Store& store, Receipt&) {
-            store.stops().write(stop, phase);
-        };
-        const auto receipt =
-            hand_over({Job::Kind::write, std::move(purpose), std::move(write), {}});
+        const auto noted = std::exchange(noted_, {});
+        const auto receipt = hand_over(std::move(stop), phase);
         co_await receipt->done.wait();
         if (receipt->error) std::rethrow_exception(receipt->error);
+        for (const auto& earlier : noted) {
+            if (earlier->error) std::rethrow_exception(earlier->error);
+        }
+    }
+
+    void note(StopRecord stop, std::optional<std::size_t> phase) override {
+        noted_.push_back(hand_over(std::move(stop), phase));
     }
 
     awaitable<std::vector<StopRecord>> stops(std::optional<std::string> task,
@@ -89,6 +92,14 @@ class SqliteJournal : public Journal {
 
  private:
     using Jobs = std::vector<Job>;
+
+    std::shared_ptr<Receipt> hand_over(StopRecord stop, std::optional<std::size_t> phase) {
+        auto purpose = fmt::format("record the stop of '{}'", stop.task);
+        auto write = [stop = std::move(stop), phase](Store& store, Receipt&) {
+            store.stops().write(stop, phase);
+        };
+        return hand_over({Job::Kind::write, std::move(purpose), std::move(write), {}});
+    }
 
     std::shared_ptr<Receipt> hand_over(Job job) {
         auto receipt = std::make_shared<Receipt>(executor_);
@@ -189,6 +200,7 @@ class SqliteJournal : public Journal {
     }
 
     asio::any_io_executor executor_;
+    std::vector<std::shared_ptr<Receipt>> noted_;  ///< nobody has asked yet how they went
     std::unique_ptr<Store> store_;
     std::size_t written_ = 0;                          ///< since the last checkpoint
     std::size_t unpruned_ = records_between_prunings;  ///< since the last pruning

@@ -97,6 +97,7 @@ class LoadBalancers::Impl {
         // the whole deregistration.
         membership.timeout = url.timeout.value_or(std::chrono::hours(1));
         membership.settle = url.settle.value_or(10s);
+        membership.poll = std::chrono::hours(1);  // it learns nothing by itself
         return membership;
     }
 

@@ -24,8 +24,10 @@ struct OnEvidence : Stopping {
 
 TEST_CASE_FIXTURE(OnEvidence, "the drain ends in the moment in which the last connection closes") {
     evidence.visits = {{.to = 7s}, {.to = 12'345'678us}};
+    SUBCASE("and nobody has come") {}
+    SUBCASE("and nobody knows whether somebody has come") { evidence.counts_opens = false; }
     CHECK(story(run())[1] == "DRAIN 0-12.345678 completed");
-    CHECK(evidence.looks == 2);  // when it began, and to confirm what was heard
+    CHECK(evidence.looks == (evidence.counts_opens ? 1 : 2));  // to confirm what was heard
 }
 
 TEST_CASE_FIXTURE(OnEvidence, "where closes aren't told the look once a second ends it") {
@@ -73,6 +75,14 @@ TEST_CASE_FIXTURE(OnEvidence, "idle: a request during settle starts it again") {
     evidence.visits = {{.rests_from = 0s},
                        {.to = 9'400ms, .rests_from = 0s, .works_from = 8'300ms}};
     CHECK(story(run())[1] == "DRAIN 0-19.4 completed");
+}
+
+TEST_CASE_FIXTURE(OnEvidence, "idle: settle begins when the rest is seen, not when it was due") {
+    idle(1s);
+    settle(10s);
+    // At the 1st second it would have been at rest for one, had nothing happened since the look.
+    evidence.visits = {{.rests_from = 0s, .works_from = 500ms, .rests_again_from = 4'300ms}};
+    CHECK(story(run())[1] == "DRAIN 0-15.3 completed");
 }
 
 TEST_CASE_FIXTURE(OnEvidence, "idle: the failed deregistration's connections may be at rest too") {

@@ -183,7 +183,8 @@ class FakeEvidence final : public Evidence {
     struct Visit {
         Clock::duration from{}, to = Clock::duration::max();
         std::optional<Clock::duration> rests_from;  ///< at rest since then …
-        std::optional<Clock::duration> works_from;  ///< … until then
+        std::optional<Clock::duration> works_from;  ///< … until then …
+        std::optional<Clock::duration> rests_again_from;
         std::array<unsigned char, 4> peer = {127, 0, 0, 1};
     };
     explicit FakeEvidence(Sim& sim) : sim_(sim) {}
@@ -192,14 +193,17 @@ class FakeEvidence final : public Evidence {
     bool blind = false;   ///< nothing can be known
     bool throws = false;  ///< looking fails
     bool tells_closes = true;
+    bool counts_opens = true;  ///< whether it knows that nobody has come
     Clock::duration listens_from{};
     std::vector<std::uint16_t> named_ports;
     int looks = 0;  ///< those asked for by `open`
 
     std::optional<Connections> open() override {
         ++looks;
+        opens_at_look_ = opens();
         return seen();
     }
+    bool may_have_grown() override { return counts_opens ? opens() != opens_at_look_ : true; }
     std::optional<std::int64_t> count() override {
         const auto open = seen();
         return open ? std::optional(static_cast<std::int64_t>(open->size())) : std::nullopt;
@@ -227,6 +231,7 @@ class FakeEvidence final : public Evidence {
         if (now() >= next_look_) {
             news.looked = true;
             news.open = seen();
+            opens_at_look_ = opens();
             next_look_ = now() + 1s;
         }
         co_return news;
@@ -242,6 +247,11 @@ class FakeEvidence final : public Evidence {
 
  private:
     Clock::duration now() const { return sim_.clock.now().time_since_epoch(); }
+    std::size_t opens() const {
+        return static_cast<std::size_t>(
+            std::count_if(visits.begin(), visits.end(),
+                          [this](const Visit& visit) { return visit.from <= now(); }));
+    }
     std::optional<Connections> seen() const {
         if (throws) throw std::runtime_error("cannot dump sockets: denied");
         if (blind) return std::nullopt;
@@ -256,6 +266,8 @@ class FakeEvidence final : public Evidence {
             const bool works = visit.works_from && now() >= *visit.works_from;
             if (visit.rests_from && now() >= *visit.rests_from && !works)
                 connection.rests_since = Clock::time_point(*visit.rests_from);
+            if (visit.rests_again_from && now() >= *visit.rests_again_from)
+                connection.rests_since = Clock::time_point(*visit.rests_again_from);
             open[index + 1] = connection;
         }
         return open;
@@ -264,6 +276,7 @@ class FakeEvidence final : public Evidence {
     Sim& sim_;
     bool watched_ = false;
     Clock::duration told_until_{}, next_look_{};
+    std::size_t opens_at_look_ = 0;
 };
 
 /// Remembers every record; may be slow, or broken.
@@ -284,6 +297,10 @@ class FakeJournal final : public Journal {
         if (recording) recording(stop);
         co_await work();
         records.push_back(std::move(stop));
+    }
+    void note(StopRecord stop, std::optional<std::size_t>) override {
+        if (recording) recording(stop);
+        if (!broken) records.push_back(std::move(stop));
     }
     awaitable<std::vector<StopRecord>> stops(std::optional<std::string>, std::size_t) override {
         co_return records;

@@ -221,6 +221,7 @@ TEST_CASE("a journal that fails is told, and its error reaches who records") {
             throw std::runtime_error("cannot record: disk is full");
             co_return;
         }
+        void note(StopRecord, std::optional<std::size_t>) override {}
         awaitable<std::vector<StopRecord>> stops(std::optional<std::string>, std::size_t) override {
             co_return std::vector<StopRecord>{};
         }

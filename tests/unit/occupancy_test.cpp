@@ -41,8 +41,16 @@ TEST_CASE("occupancy: who is there at first, at most, and who arrives") {
     CHECK(occupancy.closed({9}, start + 3s));  // came and went between two looks
     CHECK_FALSE(occupancy.look(Connections{}, start + 4s));
     CHECK(occupancy.at_start() == 2);
-    CHECK(occupancy.peak() == 3);
+    CHECK(occupancy.peak() == 4);
     CHECK(occupancy.arrived() == 3);
+}
+
+TEST_CASE("occupancy: one that came and went between two looks was inside all the same") {
+    Occupancy occupancy;
+    occupancy.look(Connections{}, start);
+    occupancy.closed({1}, start + 1s);
+    CHECK(occupancy.peak() == 1);
+    CHECK(occupancy.here()->empty());
 }
 
 TEST_CASE("occupancy: the longest stay is that of who left, or of who is still there") {
