@@ -1,5 +1,4 @@
 """What the kernel tells while a task drains: who waits, who came late, who has gone, and when."""
-import os
 import signal
 import socket
 import subprocess
@@ -193,8 +192,8 @@ class Overflowing(drains.DrainTest):
         return crowd
 
     def open_in_service(self):
-        kernel = subprocess.check_output(["ss", "-Htan", "sport", "=", f":{self.port}", "and", "state", "established",
-                                          "state", "close-wait"], text=True)
+        kernel = subprocess.check_output(["ss", "-Htan", "state", "established", "state", "close-wait",
+                                          "sport", "=", f":{self.port}"], text=True)
         return kernel.count("\n")
 
     def test_the_drain_ends_when_nobody_is_left(self):

@@ -52,7 +52,7 @@ class Idle(drains.DrainTest):
 
     def test_a_streaming_answer_isnt_at_rest(self):
         self.serve()
-        self.assert_waits_for(self.client().send("/stream/3000"), 2.5)
+        self.assert_waits_for(self.client().send("/stream/2500"), 2)
 
     def test_nor_an_answer_that_the_client_hasnt_taken(self):
         self.serve()

@@ -54,6 +54,7 @@ threading.Thread(target=lambda: [client.sendall(b"HTTP/1.1 200 OK\\r\\nContent-L
                                  for _ in iter(lambda: client.recv(4096), b"")] + [client.close()]).start()
 over()
 """)
+        self.wait_registered()  # it has been seen, then
         client = self.client()
         self.signal_service()
         wait_until(lambda: self.service.events("closed"), "the listener to be closed")
@@ -70,7 +71,6 @@ if os.fork() == 0:
         over()
     os._exit(0)
 serve(listen(port))
-signal.sigwait({signal.SIGUSR1})
 over()
 """, later := free_port())
         grandchild = wait_until(lambda: [pid for pid in harness.descendants() if self.is_orphan(pid)],
@@ -171,7 +171,8 @@ class Inherited(drains.DrainTest):
     LISTENING = """
 import os, socket, sys
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-os.dup2(listener.fileno(), 3, inheritable=True)
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
 os.execv(sys.argv[2], sys.argv[2:])
 """
 

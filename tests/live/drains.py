@@ -44,14 +44,26 @@ class DrainTest(harness.LiveTest):
 
     IDLE, SETTLE = 1.0, 0.2
 
-    def start_agent(self, drain="closed", delay=60, settle=SETTLE, prefix=(), **environment):
+    def start_agent(self, drain="closed", delay=15, settle=SETTLE, prefix=(), **environment):
         self.agent = Agent(self, prefix=prefix, AGENT_DRAIN=drain, AGENT_DRAIN_IDLE=self.IDLE,
                            AGENT_DEREGISTRATION_DELAY=delay, **environment)
-        self.settle = settle
+        self.settle, self.probed = settle, False
 
     def readiness(self, host="127.0.0.1"):
         address = f"[{host}]" if ":" in host else host
-        return f"readiness://{address}:{free_port(host)}/ready?settle={int(self.settle * 1000)}ms"
+        self.ready_port, self.ready_host = free_port(host), host
+        return f"readiness://{address}:{self.ready_port}/ready?settle={int(self.settle * 1000)}ms"
+
+    def probe(self):
+        """The status of the last task's readiness; None while nobody listens."""
+        self.probed = True
+        try:
+            return harness.Client(self.ready_port, self.ready_host).get("/ready")
+        except OSError:
+            return None
+
+    def wait_registered(self):
+        wait_until(lambda: self.probe() == 200, "the task to be registered")
 
     def serve(self, *options, name="web"):
         """An obedient service as a task whose ports the agent finds; sets `port` and `journal`."""
@@ -80,6 +92,8 @@ class DrainTest(harness.LiveTest):
     def begin_stop(self, name="web", *flags):
         """A stop under way, in its DRAIN."""
         self.stopping = self.agent.start_ctl("stop", name, "--output", "json", *flags)
+        if self.probed:  # who has probed must have had the failure
+            wait_until(lambda: self.probe() == 503 and self.drains(name), f"{name} to drain")
         self.agent.wait_phase(name, "DRAIN")
         return self.stopping
 
@@ -87,6 +101,10 @@ class DrainTest(harness.LiveTest):
         """From outside: asking the agent would wake it."""
         service = service or self.service
         assert_stays(lambda: service.signalled() is None, "no SIGTERM", seconds)
+
+    def drains(self, name="web"):
+        stopping = (self.agent.task(name) or {}).get("stopping")
+        return bool(stopping) and stopping["stop"]["phases"][-1]["phase"] == "DRAIN"
 
     def end_stop(self):
         """The record of the stop, and its DRAIN."""
