@@ -89,18 +89,20 @@ class DrainTest(harness.LiveTest):
         self.addCleanup(client.close)
         return client
 
-    def begin_stop(self, name="web", *flags):
-        """A stop under way, in its DRAIN."""
+    def begin_stop(self, name="web", *flags, evidence=True):
+        """A stop under way, in its DRAIN, whose first look is over."""
         self.stopping = self.agent.start_ctl("stop", name, "--output", "json", *flags)
         if self.probed:  # who has probed must have had the failure
             wait_until(lambda: self.probe() == 503 and self.drains(name), f"{name} to drain")
-        self.agent.wait_phase(name, "DRAIN")
-        return self.stopping
+        wait_until(lambda: self.drains(name) and (not evidence or self.has_looked(name)), f"{name} to drain")
 
     def assert_drains_on(self, seconds, service=None):
         """From outside: asking the agent would wake it."""
         service = service or self.service
         assert_stays(lambda: service.signalled() is None, "no SIGTERM", seconds)
+
+    def has_looked(self, name):
+        return "connectionsAtStart" in self.agent.task(name)["stopping"]["stop"]["phases"][-1]["detail"]
 
     def drains(self, name="web"):
         stopping = (self.agent.task(name) or {}).get("stopping")

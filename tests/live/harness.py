@@ -72,7 +72,7 @@ _given_ports = set()
 
 def free_port(address="127.0.0.1"):
     while True:
-        with socket.socket() as probe:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
             probe.bind((address, 0))
             port = probe.getsockname()[1]
         if port not in _given_ports:
