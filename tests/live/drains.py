@@ -101,12 +101,16 @@ class DrainTest(harness.LiveTest):
         service = service or self.service
         assert_stays(lambda: service.signalled() is None, "no SIGTERM", seconds)
 
-    def has_looked(self, name):
-        return "connectionsAtStart" in self.agent.task(name)["stopping"]["stop"]["phases"][-1]["detail"]
+    def last_phase(self, name):
+        stopping = (self.agent.task(name) or {}).get("stopping")
+        phases = stopping["stop"]["phases"] if stopping else []
+        return phases[-1] if phases else {"phase": None, "detail": {}}
 
     def drains(self, name="web"):
-        stopping = (self.agent.task(name) or {}).get("stopping")
-        return bool(stopping) and stopping["stop"]["phases"][-1]["phase"] == "DRAIN"
+        return self.last_phase(name)["phase"] == "DRAIN"
+
+    def has_looked(self, name):
+        return "connectionsAtStart" in self.last_phase(name)["detail"]
 
     def end_stop(self):
         """The record of the stop, and its DRAIN."""

@@ -285,12 +285,16 @@ class Client:
         return self.send(path).response()
 
     def closed(self):
+        patience = self.socket.gettimeout()
+        self.socket.setblocking(False)  # Python would wait for a byte before it asks the kernel
         try:
-            return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            return self.socket.recv(1, socket.MSG_PEEK) == b""
         except BlockingIOError:
             return False
         except ConnectionError:
             return True
+        finally:
+            self.socket.settimeout(patience)
 
     def close(self):
         self.socket.close()
