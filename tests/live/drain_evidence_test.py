@@ -62,19 +62,17 @@ class Counted(drains.DrainTest):
         self.assert_signalled(answered, self.IDLE + self.settle)
 
     def test_a_half_closed_client_gets_its_answer(self):
+        self.start_agent()
         for mode in ("closed", "idle", "strict"):
             with self.subTest(mode):
-                self.start_agent(drain=mode)
-                self.serve()
+                self.serve(name=mode, flags=["--drain", mode])
                 client = self.client().send("/delay/2000")
                 client.socket.shutdown(socket.SHUT_WR)
-                self.begin_stop()
+                self.begin_stop(mode)
                 self.assertEqual(client.response(), 200)
                 answered = boot_now()
                 self.end_stop()
                 self.assert_signalled(answered, self.settle)
-                self.agent.process.kill()
-                self.service.path.unlink()
 
     def test_time_wait_holds_nothing(self):
         self.start_agent()

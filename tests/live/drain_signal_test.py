@@ -77,24 +77,26 @@ class Goodbye(drains.DrainTest):
 
 
 class BehindHaproxy(drains.DrainTest):
-    def serve_behind(self, *options, mode="http", backend=(), **parameters):
-        self.start_agent()
-        self.port, self.service = harness.free_port(), self.journal()
+    def serve_behind(self, drain, mode="http", backend=()):
+        """A task that is named like the mode of its drain, behind an HAProxy of its own."""
+        self.port, self.service = harness.free_port(), self.journal(drain)
         self.haproxy = Haproxy(self, {"web": self.port}, mode=mode, backend=backend)
-        self.agent.run("web", *self.obedient(self.port, *options, journal=self.service),
-                       load_balancers=[self.haproxy.url("web", **parameters)])
+        self.addCleanup(self.haproxy.process.kill)
+        self.agent.run(drain, *self.obedient(self.port, journal=self.service),
+                       load_balancers=[self.haproxy.url("web", drain=drain)])
         self.haproxy.wait_ready("web")
 
     def test_strict_waits_for_what_the_proxy_holds_and_doesnt_count(self):
+        self.start_agent()
         for mode, waits in (("strict", True), ("closed", False)):
             with self.subTest(mode):
-                self.serve_behind(backend=["http-reuse never"], drain=mode)
+                self.serve_behind(mode, backend=["http-reuse never"])
                 client = self.client(self.haproxy.port)
                 self.assertEqual(client.get("/"), 200)
                 asked = boot_now()
                 # The proxy's word is "nobody": the connection is idle, and this one client's.
                 self.assertEqual(self.haproxy.server("web")["scur"], 0)
-                self.begin_stop()
+                self.begin_stop(mode)
                 if waits:
                     self.assert_drains_on(1.2)
                     client.close()
@@ -104,16 +106,15 @@ class BehindHaproxy(drains.DrainTest):
                 self.assert_signalled(asked, 0, 0.5)
                 self.assertEqual(drain["detail"]["connectionsAtStart"], 1)
                 self.haproxy.process.kill()
-                self.agent.process.kill()
-                self.service.path.unlink()
 
     def test_tcp_mode_ends_with_the_last_session(self):
+        self.start_agent()
         for mode in ("closed", "strict"):
             with self.subTest(mode):
-                self.serve_behind(mode="tcp", drain=mode)
+                self.serve_behind(mode, mode="tcp")
                 clients = [self.client(self.haproxy.port) for _ in range(4)]
                 self.assertEqual([client.get("/") for client in clients], [200] * 4)
-                self.begin_stop()
+                self.begin_stop(mode)
                 for client in clients[1:]:
                     client.close()
                 self.assert_drains_on(1.2)
@@ -124,15 +125,14 @@ class BehindHaproxy(drains.DrainTest):
                 self.assertEqual((drain["outcome"], drain["detail"]["connectionsPeak"]), ("completed", 4))
                 self.assert_signalled(closed, 0, 0.5)
                 self.haproxy.process.kill()
-                self.agent.process.kill()
-                self.service.path.unlink()
 
     def test_a_web_socket_through_the_proxy(self):
-        self.serve_behind(drain="closed")
+        self.start_agent()
+        self.serve_behind("closed")
         client = WebSocket(self.haproxy.port)
         self.addCleanup(client.close)
         self.assertEqual(client.echo("hello"), (TEXT, b"hello"))
-        self.begin_stop()
+        self.begin_stop("closed")
         self.assert_drains_on(1.2)
         self.assertEqual(client.echo("still here"), (TEXT, b"still here"))
         client.close()

@@ -65,11 +65,11 @@ class DrainTest(harness.LiveTest):
     def wait_registered(self):
         wait_until(lambda: self.probe() == 200, "the task to be registered")
 
-    def serve(self, *options, name="web"):
+    def serve(self, *options, name="web", flags=()):
         """An obedient service as a task whose ports the agent finds; sets `port` and `journal`."""
         self.port, self.service = free_port(), self.journal(name)
         self.agent.run(name, *self.obedient(self.port, *options, journal=self.service),
-                       load_balancers=[self.readiness()])
+                       load_balancers=[self.readiness()], flags=flags)
         wait_until(lambda: self.service.events("listening"), f"{name} to listen")
 
     def serve_script(self, script, *arguments, name="web", listening=1, flags=()):

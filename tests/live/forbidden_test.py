@@ -126,7 +126,7 @@ over()
                 self.assert_took(drain["durationMs"] / 1000, 3)
                 self.assertEqual(len(self.said("evidence")), 1, self.agent.process.stderr())
                 self.assertNotIn("connectionsAtEnd", drain["detail"])
-                self.agent.process.kill()
+                self.agent.process.kill()  # its socket is the next one's
                 self.service.path.unlink()
 
     def test_nothing_is_said_where_nothing_is_forbidden(self):

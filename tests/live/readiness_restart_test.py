@@ -17,13 +17,13 @@ WRK = shutil.which("wrk")
 
 
 class ReadinessRestart(harness.LiveTest):
-    def serve_two(self, drain, backend=()):
+    def serve_two(self, drain, backend=(), journals=True):
         self.agent = Agent(self, AGENT_DRAIN=drain, AGENT_DRAIN_IDLE=IDLE, AGENT_DEREGISTRATION_DELAY=60)
         servers = {name: (free_port(), free_port()) for name in ("web1", "web2")}
         self.services = {}
         for name, (port, ready) in servers.items():
             self.services[name] = self.journal(name)
-            self.agent.run(name, *self.obedient(port, journal=self.services[name]),
+            self.agent.run(name, *self.obedient(port, journal=self.services[name] if journals else None),
                            load_balancers=[f"readiness://127.0.0.1:{ready}/ready?fails=3&settle={int(SETTLE * 1000)}ms"])
         self.haproxy = Haproxy(
             self, {name: port for name, (port, _) in servers.items()},
@@ -75,20 +75,17 @@ class ReadinessRestart(harness.LiveTest):
 
     @harness.unittest.skipUnless(WRK, "wrk isn't here")
     def test_at_full_speed(self):
-        self.serve_two("idle")
+        self.serve_two("idle", journals=False)
         wrk = self.start("wrk", [WRK, "--threads", 1, "--connections", 20, "--duration", "5s", "--timeout", "5s",
                                  f"http://127.0.0.1:{self.haproxy.port}/"])
-        wait_until(lambda: self.services["web1"].requests(), "the load")
+        wait_until(lambda: self.haproxy.server("web1")["scur"], "the load")
         record = self.agent.ctl("stop", "web1", "--output", "json")
         self.assertTrue(wrk.running(), "the stop outlasted the load")
         self.assertEqual(wrk.wait(), 0)
         text = wrk.stdout()
         self.assertNotIn("Socket errors", text)
         self.assertNotIn("Non-2xx", text)
-        requests = int(re.search(r"(\d+) requests in", text)[1])
-        self.assertGreater(requests, 1000)
-        served = len(self.services["web1"].requests()) + len(self.services["web2"].requests())
-        self.assertGreaterEqual(served, requests)
+        self.assertGreater(int(re.search(r"(\d+) requests in", text)[1]), 1000)
         drain = phase_of(record, "DRAIN")
         self.assertEqual(drain["outcome"], "completed")
         self.assert_took(drain["durationMs"] / 1000, SETTLE, IDLE + SETTLE)
