@@ -155,12 +155,25 @@ over()
         self.assert_took(drain["durationMs"] / 1000, 2)
         self.assertEqual(self.agent.process.stderr().count("No evidence"), 1)
 
-    def test_a_port_that_nobody_listens_on_has_no_connections(self):
-        self.serve_script("serve(listen(port)); over()", flags=["--port", free_port(), "--port", free_port()])
-        self.client()
-        self.begin_stop()
+    def test_a_port_that_nobody_ever_listened_on_is_no_evidence(self):
+        wrong = free_port()
+        self.serve_script("serve(listen(port)); over()", flags=["--port", wrong, "--deregistration-delay", "2"])
+        self.begin_stop(evidence=False)
         _, drain = self.end_stop()
-        self.assertEqual((drain["outcome"], drain["detail"]["connectionsPeak"]), ("completed", 0))
+        self.assertEqual(drain["outcome"], "timed_out")
+        self.assert_took(drain["durationMs"] / 1000, 2)
+        said = [line for line in self.agent.process.stderr().splitlines() if "evidence" in line and str(wrong) in line]
+        self.assertEqual(len(said), 1, self.agent.process.stderr())
+
+    def test_open_connections_of_a_running_task_are_shown(self):
+        self.serve_script("serve(listen(port)); over()")
+        self.wait_registered()
+        clients = [self.client() for _ in range(3)]
+        self.assertEqual([client.get("/") for client in clients], [200] * 3)
+        self.assertEqual(self.agent.task("web")["connections"], 3)
+        clients[0].close()
+        wait_until(lambda: self.agent.task("web")["connections"] == 2, "one to be gone")
+        self.assertEqual(self.agent.ctl("inspect", "web", "--output", "json")["connections"], 2)
 
     def test_what_is_no_port_is_refused(self):
         for port in ("0", "70000", "http", "-1"):
