@@ -14,7 +14,8 @@ namespace lastcall {
 namespace {
 
 Surroundings surroundings(House& house, const Settings& settings, const Role& role,
-                          Journal& journal, Launcher& launcher, LoadBalancers& load_balancers) {
+                          Journal& journal, Launcher& launcher, Sockets& sockets,
+                          LoadBalancers& load_balancers) {
     Clock& clock = *house.clock;
     Log& log = *house.log;
     const auto memberships = [&load_balancers, &log](const TaskDefinition& definition) {
@@ -31,9 +32,10 @@ Surroundings surroundings(House& house, const Settings& settings, const Role& ro
         }
         return all;
     };
-    const auto evidence = [&clock, whole_namespace = role.pid1](const TaskDefinition& definition,
-                                                                std::vector<Process*> processes) {
-        return task_connections(clock, definition.ports, std::move(processes), whole_namespace);
+    const auto evidence = [&house, &sockets, whole_namespace = role.pid1](
+                              const TaskDefinition& definition, std::vector<Process*> processes) {
+        return task_connections(*house.clock, house.executor(), sockets, definition.ports,
+                                std::move(processes), whole_namespace);
     };
     return {.executor = house.executor(),
             .clock = clock,
@@ -67,12 +69,13 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
       configuration_(configuration),
       kept_(journal(io.get_executor(), *log)),
       journal_(logged(*kept_, *log)),
+      sockets_(io.get_executor(), *clock, *log),
       load_balancers_(io.get_executor(), *clock, *log, configuration.settings.helper_path),
       launcher_(
           child_launcher(io.get_executor(), reaper, inherited,
                          role.mode == Role::Mode::run ? Orphans::ours_alone : Orphans::marked)),
       supervisor_(std::make_unique<Supervisor>(surroundings(
-          *this, configuration.settings, role, *journal_, *launcher_, load_balancers_))),
+          *this, configuration.settings, role, *journal_, *launcher_, sockets_, load_balancers_))),
       context_{.supervisor = *supervisor_,
                .journal = *journal_,
                .configuration = configuration,

@@ -13,6 +13,7 @@
 #include "agent/log.hpp"
 #include "agent/signals.hpp"
 #include "supervisor/child.hpp"
+#include "supervisor/sockets.hpp"
 #include "supervisor/supervisor.hpp"
 
 namespace lastcall {
@@ -54,6 +55,7 @@ class House {
 
     const Configuration& configuration_;
     std::unique_ptr<Journal> kept_, journal_;
+    Sockets sockets_;
     LoadBalancers load_balancers_;
     std::unique_ptr<Launcher> launcher_;
     std::unique_ptr<Supervisor> supervisor_;

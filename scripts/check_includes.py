@@ -29,7 +29,7 @@ ALLOWED = {
 # Inside supervisor/ a file includes its own storey or one below; what isn't named lives on the
 # storey of the parts.
 STOREYS = [
-    {"clock", "log", "vocabulary"},
+    {"clock", "log", "vocabulary", "tcp_socket"},
     {"await", "task"},
     {"phase"},
     {"process", "load_balancer", "journal", "connections", "stop_request"},

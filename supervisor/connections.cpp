@@ -1,117 +1,141 @@
 #include "supervisor/connections.hpp"
 
-#include <dirent.h>
 #include <fmt/format.h>
-#include <unistd.h>
+#include <fmt/ranges.h>
 
-#include <algorithm>
-#include <cstdlib>
-#include <set>
-#include <string_view>
-
-#include "supervisor/process.hpp"
-#include "supervisor/sock_diag.hpp"
+#include "supervisor/ports.hpp"
+#include "supervisor/rest.hpp"
+#include "supervisor/sockets.hpp"
 
 namespace lastcall {
 namespace {
 
-constexpr Clock::duration look_for_ports_again = 1s;
-
-/// The inodes of a process's sockets, by /proc/PID/fd: unreadable without CAP_SYS_PTRACE if the
-/// process is another user's.
-std::set<std::uint64_t> sockets_of(const std::string& process) {
-    std::set<std::uint64_t> inodes;
-    const std::string folder = fmt::format("/proc/{}/fd", process);
-    const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(folder.c_str()), ::closedir);
-    if (!listing) return inodes;
-    while (const dirent* entry = ::readdir(listing.get())) {
-        char target[64];
-        const auto length =
-            ::readlinkat(::dirfd(listing.get()), entry->d_name, target, sizeof target - 1);
-        if (length <= 0) continue;
-        target[length] = '\0';
-        constexpr std::string_view prefix = "socket:[";
-        if (std::string_view(target).starts_with(prefix)) {
-            inodes.insert(std::strtoull(target + prefix.size(), nullptr, 10));
-        }
+/// Whether somebody may still be waiting at the other end. A connection that the service has
+/// closed counts until the client has the last byte; the FIN behind it counts as one.
+bool is_open(const TcpSocket& socket) {
+    switch (socket.state) {
+        case TcpState::established:
+        case TcpState::syn_recv:
+        case TcpState::close_wait:
+            return true;
+        case TcpState::fin_wait1:
+        case TcpState::closing:
+        case TcpState::last_ack:
+            return socket.unsent > 1;
+        default:
+            return false;
     }
-    return inodes;
 }
 
 class TaskConnections final : public Evidence {
  public:
-    TaskConnections(Clock& clock, std::vector<std::uint16_t> configured,
-                    std::vector<Process*> processes, bool whole_namespace)
-        : clock_(clock),
-          ports_(configured.begin(), configured.end()),
-          configured_(!configured.empty()),
-          processes_(std::move(processes)),
-          whole_namespace_(whole_namespace) {}
+    TaskConnections(Clock& clock, asio::any_io_executor executor, Sockets& sockets, Ports ports)
+        : clock_(clock), sockets_(sockets), ports_(std::move(ports)), inbox_(std::move(executor)) {}
+    ~TaskConnections() override { unwatch(); }
 
-    std::optional<std::vector<Connection>> open() override {
-        find_ports();
-        if (ports_.empty()) return std::nullopt;
-        return connections_of(ports_);
+    std::optional<Connections> open() override {
+        if (!watched_) find_ports();  // the regular look does it: a close must not wait for it
+        if (!is_known()) return std::nullopt;
+        return understand(sockets_.of(ports_.known()));
     }
 
-    std::optional<bool> listening() override {
-        next_look_ = {};
-        find_ports();
-        const auto all = listeners();
-        if (!all) return std::nullopt;
-        const auto is_listened_on = [&all](std::uint16_t port) {
-            return std::any_of(all->begin(), all->end(),
-                               [port](const Listener& listener) { return listener.port == port; });
-        };
-        return !ports_.empty() && std::all_of(ports_.begin(), ports_.end(), is_listened_on);
+    std::string trouble() const override {
+        if (ports_.known().empty()) return "no port of the task is known";
+        const auto missing = ports_.never_listened();
+        if (!missing.empty())
+            return fmt::format("nobody has ever listened on port {}", fmt::join(missing, ", "));
+        return tells_ ? "" : "the kernel doesn't tell";
     }
 
-    void named(std::uint16_t port) override {
-        if (configured_) return;
-        if (!named_) ports_.clear();  // what was found counts only where nobody names a port
-        named_ = true;
-        ports_.insert(port);
+    void watch() override {
+        if (watched_) return;
+        watched_ = true;
+        ports_.find(true);
+        inbox_.ports = ports_.known();
+        sockets_.join(inbox_);
     }
 
- private:
-    /// Remembered for the task's life, even if a listener closes: its connections live on.
-    void find_ports() {
-        if (configured_ || named_ || clock_.now() < next_look_) return;
-        next_look_ = clock_.now() + look_for_ports_again;
-        const auto all = listeners();
-        if (!all) return;
-        const auto sockets = whole_namespace_ ? sockets_of("self") : sockets_of_the_tree();
-        for (const Listener& listener : *all) {
-            const bool among = sockets.contains(listener.inode);
-            const bool ours = whole_namespace_ ? !among && !listener.loopback : among;
-            if (ours) ports_.insert(listener.port);
-        }
+    void unwatch() override {
+        if (!watched_) return;
+        watched_ = false;
+        sockets_.leave(inbox_);
     }
 
-    std::set<std::uint64_t> sockets_of_the_tree() {
-        std::set<std::uint64_t> sockets;
-        for (auto* process : processes_) {
-            for (const Survivor& member : process->survivors()) {
-                sockets.merge(sockets_of(std::to_string(member.pid)));
+    awaitable<News> news() override {
+        News news;
+        while (!news.looked && news.closed.empty()) {
+            co_await inbox_.bell.heard();
+            news.looked = std::exchange(inbox_.looked, false);
+            for (const auto cookie : std::exchange(inbox_.closed, {})) {
+                if (!no_news_.contains(cookie)) news.closed.push_back(cookie);
             }
         }
-        return sockets;
+        if (!news.looked) co_return news;
+        auto look = std::exchange(inbox_.look, {});
+        if (find_ports()) look = sockets_.of(ports_.known());
+        if (is_known()) news.open = understand(std::move(look));
+        co_return news;
+    }
+
+    std::optional<bool> listening() override { return ports_.listening(); }
+    void named(std::uint16_t port) override { ports_.name(port); }
+    std::set<std::uint16_t> ports() const override { return ports_.known(); }
+
+ private:
+    bool find_ports() {
+        const bool more = ports_.find();
+        if (more && watched_) {
+            inbox_.ports = ports_.known();
+            sockets_.ports_changed();
+        }
+        return more;
+    }
+
+    /// Ports that nobody ever listened on are a mistake, and zero there means nothing.
+    bool is_known() const {
+        return seen_ || ports_.never_listened().size() < ports_.known().size();
+    }
+
+    std::optional<Connections> understand(std::optional<std::vector<TcpSocket>> sockets) {
+        tells_ = sockets.has_value();
+        if (!sockets) return std::nullopt;
+        const auto now = clock_.now();
+        Connections open;
+        std::unordered_map<std::uint64_t, Rest> rests;
+        no_news_.clear();
+        for (const TcpSocket& socket : *sockets) {
+            if (!is_open(socket) || ports_.is_another_tasks(socket)) {
+                no_news_.insert(socket.cookie);
+                continue;
+            }
+            auto& rest = rests[socket.cookie];
+            if (const auto before = rests_.find(socket.cookie); before != rests_.end())
+                rest = before->second;
+            open[socket.cookie] = {
+                .port = socket.port, .peer = socket.peer, .rests_since = rest.look(socket, now)};
+        }
+        rests_ = std::move(rests);
+        seen_ = seen_ || !open.empty();
+        return open;
     }
 
     Clock& clock_;
-    std::set<std::uint16_t> ports_;
-    bool configured_, named_ = false;
-    std::vector<Process*> processes_;
-    bool whole_namespace_;
-    Clock::time_point next_look_{};
+    Sockets& sockets_;
+    Ports ports_;
+    Sockets::Inbox inbox_;
+    std::unordered_map<std::uint64_t, Rest> rests_;  ///< by cookie
+    std::set<std::uint64_t> no_news_;                ///< whose end is none: they didn't count
+    bool watched_ = false, tells_ = true;
+    bool seen_ = false;  ///< somebody was connected once, so the ports are right
 };
 
 }  // namespace
 
-std::unique_ptr<Evidence> task_connections(Clock& clock, std::vector<std::uint16_t> configured,
+std::unique_ptr<Evidence> task_connections(Clock& clock, asio::any_io_executor executor,
+                                           Sockets& sockets, std::vector<std::uint16_t> configured,
                                            std::vector<Process*> processes, bool whole_namespace) {
-    return std::make_unique<TaskConnections>(clock, std::move(configured), std::move(processes),
-                                             whole_namespace);
+    Ports ports(clock, sockets, std::move(configured), std::move(processes), whole_namespace);
+    return std::make_unique<TaskConnections>(clock, std::move(executor), sockets, std::move(ports));
 }
 
 }  // namespace lastcall

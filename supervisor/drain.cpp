@@ -7,24 +7,11 @@
 namespace lastcall {
 namespace {
 
-constexpr Clock::duration look_again = 20ms;      // at the kernel's evidence, while draining
-constexpr Clock::duration ask_again = 250ms;      // a load balancer, after the drain
-constexpr Clock::duration grace_after_exit = 2s;  // for DEREGISTER, when the task is gone already
-constexpr Clock::duration first_backoff = 100ms;
-constexpr Clock::duration longest_backoff = 5s;
+constexpr Clock::duration ask_again = 250ms;  // a load balancer, after the drain
+constexpr Clock::duration breath = 5ms;       // between two questions, however much closes
 
 double milliseconds(Clock::duration duration) {
     return std::chrono::duration<double, std::milli>(duration).count();
-}
-
-/// How a limit ended a phase.
-Outcome outcome_of(const Limit& limit) {
-    return limit.by() ? Outcome::interrupted : Outcome::timed_out;
-}
-
-void note_limit(Recorder& recorder, std::size_t phase, const Limit& limit) {
-    recorder.note(phase, "limit", limit.why());
-    if (limit.by()) recorder.note(phase, "requestedBy", to_string(*limit.by()));
 }
 
 }  // namespace
@@ -36,142 +23,6 @@ Leaving::Leaving(Scene scene, std::vector<Watch> watches)
       asking_(scene.executor),
       random_(static_cast<std::minstd_rand::result_type>(
           scene.clock.now().time_since_epoch().count())) {}
-
-awaitable<void> Leaving::deregister() {
-    std::vector<awaitable<void>> works;
-    for (auto& watch : watches_) works.push_back(deregister(watch));
-    co_await all(std::move(works));
-}
-
-awaitable<void> Leaving::deregister(Watch& watch) {
-    auto& [executor, clock, log, recorder, limits, evidence_, gone, settings] = scene_;
-    Detail detail;
-    detail.set("loadBalancer", watch.membership.url);
-    const auto phase = co_await recorder.begin(Phase::deregister, "", detail);
-    const auto until = after(clock.now(), settings.deregister_timeout);
-
-    std::optional<std::optional<bool>> told_in_time;
-    std::string failure;
-    // Caught here, as everything a load balancer does: it can't hold a task hostage.
-    try {
-        auto telling = unless(task_gone_for(grace_after_exit), told(watch, until));
-        told_in_time = co_await unless(limits.leave.reached(), std::move(telling));
-    } catch (...) {
-        failure = failure_text();
-    }
-    recorder.note(phase, "attempts", std::int64_t{watch.attempts});
-    watch.acknowledged = told_in_time && *told_in_time && **told_in_time;
-    if (watch.acknowledged) {
-        watch.error.clear();
-        co_await recorder.end(phase, Outcome::completed);
-        co_return;
-    }
-    if (!failure.empty()) watch.error = failure;
-    if (!watch.error.empty()) recorder.note(phase, "error", watch.error);
-    watch.open_at_failure.emplace();
-    if (const auto seen = evidence()) {
-        for (const auto& connection : *seen) watch.open_at_failure->insert(connection.cookie);
-    }
-    Outcome outcome = Outcome::failed;
-    if (limits.leave.passed()) {
-        note_limit(recorder, phase, limits.leave);
-        outcome = outcome_of(limits.leave);
-    } else if (gone.is_set() && told_in_time && !*told_in_time) {
-        recorder.note(phase, "reason", "the task is gone");
-        outcome = Outcome::interrupted;
-    }
-    log.say(Level::warn, "Load balancer has not acknowledged the deregistration",
-            {{"task", recorder.record().task},
-             {"loadBalancer", watch.membership.url},
-             {"error", watch.error.empty() ? limits.leave.why() : watch.error}});
-    co_await recorder.end(phase, outcome);
-}
-
-/// True when it has acknowledged, false when it never will.
-awaitable<bool> Leaving::told(Watch& watch, Clock::time_point until) {
-    for (;;) {
-        const bool acknowledged = co_await attempt(watch, until);
-        if (acknowledged) co_return true;
-        const auto next = scene_.clock.now() + backoff(watch.attempts);
-        if (!watch.may_retry || scene_.gone.is_set() || next >= until) co_return false;
-        co_await scene_.clock.sleep_until(next);
-    }
-}
-
-awaitable<bool> Leaving::attempt(Watch& watch, Clock::time_point until) {
-    ++watch.attempts;
-    const auto& [url, load_balancer, target, knows, registers, drain, port, timeout, settle, poll] =
-        watch.membership;
-    const auto limit = std::min(until, after(scene_.clock.now(), timeout));
-    // Caught here: whatever it throws is its refusal, and the reason goes into the record.
-    try {
-        auto telling = done(load_balancer->deregister(target));
-        const auto acknowledged = co_await before(scene_.clock, limit, std::move(telling));
-        if (acknowledged) co_return true;
-        watch.error = fmt::format("cannot deregister {} from {}: no answer in time", target, url);
-    } catch (const LoadBalancerError& error) {
-        watch.error = error.what();
-        watch.may_retry = error.retry();
-    } catch (...) {
-        watch.error = failure_text();
-    }
-    co_await leave_if_cancelled();
-    co_return false;
-}
-
-/// Full jitter over the upper half: many tasks that lost the same load balancer don't come
-/// together.
-Clock::duration Leaving::backoff(int attempt) {
-    const auto doubled = first_backoff * (1 << std::min(attempt - 1, 10));
-    const auto longest = std::min<Clock::duration>(doubled, longest_backoff);
-    std::uniform_int_distribution<Clock::duration::rep> spread(longest.count() / 2,
-                                                               longest.count());
-    return Clock::duration(spread(random_));
-}
-
-awaitable<void> Leaving::task_gone_for(Clock::duration grace) {
-    co_await scene_.gone.wait();
-    co_await scene_.clock.sleep_until(scene_.clock.now() + grace);
-}
-
-void Leaving::keep_asking() {
-    for (auto& watch : watches_) {
-        if (!watch.acknowledged) continue;
-        asking_.spawn(ask(watch), {});
-    }
-}
-
-awaitable<void> Leaving::ask(Watch& watch) {
-    const auto& membership = watch.membership;
-    for (;;) {
-        std::string trouble;
-        // Caught here: one that doesn't report is an outcome, the kernel's evidence stands in.
-        try {
-            auto asking = membership.load_balancer->state_of(membership.target);
-            const auto limit = after(scene_.clock.now(), membership.timeout);
-            auto report = co_await before(scene_.clock, limit, std::move(asking));
-            if (report) {
-                watch.report = report;
-            } else {
-                trouble = fmt::format("cannot ask {}: no answer in time", membership.url);
-            }
-        } catch (...) {
-            trouble = failure_text();
-        }
-        if (trouble.empty()) {
-            watch.silent_since.reset();
-            watch.error.clear();
-        } else if (!watch.silent_since) {
-            watch.silent_since = scene_.clock.now();
-            watch.zero_since.reset();
-            watch.first_zero.reset();
-            watch.error = trouble;
-        }
-        news_.ring();
-        const auto pause = draining_ ? membership.poll : std::max(membership.poll, ask_again);
-        co_await scene_.clock.sleep_until(scene_.clock.now() + pause);
-    }
-}
 
 awaitable<void> Leaving::drain() {
     auto& [executor, clock, log, recorder, limits, evidence_, gone, settings] = scene_;
@@ -196,7 +47,8 @@ awaitable<void> Leaving::drain() {
     std::string broken;
     // Caught here: a drain that breaks must not bring SIGTERM forward; it waits its time out.
     try {
-        auto waiting = unless(gone.wait(), all_satisfied(phase));
+        look();
+        auto waiting = unless(gone.wait(), all_satisfied());
         ended = co_await unless(limits.leave.reached(), std::move(waiting));
     } catch (...) {
         broken = failure_text();
@@ -207,15 +59,14 @@ awaitable<void> Leaving::drain() {
     if (!broken.empty()) co_await unless(limits.leave.reached(), done(gone.wait()));
     draining_ = false;
 
-    look(phase, evidence());
+    if (!ended || !*ended) look();  // else the last look was what ended it
+    account(phase);
     Outcome outcome = Outcome::completed;
     if (!broken.empty()) {
         outcome = Outcome::failed;
     } else if (!ended) {
-        note_limit(recorder, phase, limits.leave);
-        recorder.note(phase, "waitingFor", waiting_for());
-        explain_rest(phase);
-        outcome = outcome_of(limits.leave);
+        outcome = recorder.note_limit(phase, limits.leave);
+        explain(phase);
     } else if (!*ended) {
         recorder.note(phase, "reason", "the task exited by itself");
     }
@@ -225,95 +76,170 @@ awaitable<void> Leaving::drain() {
         std::max(limits.deregistration_delay - drained, Clock::duration::zero());
 }
 
-awaitable<bool> Leaving::all_satisfied(std::size_t phase) {
+/// The load balancers' reports, the kernel's events and the moments that were planned lead here.
+/// What they suggest is confirmed by a look: no event tells of a connection's beginning.
+awaitable<bool> Leaving::all_satisfied() {
     for (;;) {
-        const auto seen = evidence();
-        look(phase, seen);
-        unsatisfied_.clear();
-        for (auto& watch : watches_) {
-            if (!satisfied(watch, seen, scene_.clock.now(), scene_.settings.drain_idle)) {
-                unsatisfied_.push_back(&watch);
-            }
+        if (verdict()) {
+            look();
+            if (verdict()) co_return true;
         }
-        if (unsatisfied_.empty()) co_return true;
-        left_ = still_waited_for(seen);
-        co_await before(scene_.clock, scene_.clock.now() + look_again, done(news_.heard()));
+        co_await before(scene_.clock, next_moment(), done(news_.heard()));
     }
 }
 
-std::optional<std::vector<Connection>> Leaving::evidence() {
-    std::optional<std::vector<Connection>> seen;
-    std::string trouble = "no port of the task is known, or the kernel doesn't tell";
+bool Leaving::verdict() {
+    unsatisfied_.clear();
+    for (auto& watch : watches_) {
+        const bool is =
+            satisfied(watch, occupancy_.here(), scene_.clock.now(), scene_.settings.drain_idle);
+        if (!is) unsatisfied_.push_back(&watch);
+    }
+    return unsatisfied_.empty();
+}
+
+Clock::time_point Leaving::next_moment() const {
+    auto moment = never;
+    for (const auto* watch : unsatisfied_) {
+        moment =
+            std::min(moment, lastcall::next_moment(*watch, occupancy_.here(), scene_.clock.now(),
+                                                   scene_.settings.drain_idle));
+    }
+    return moment;
+}
+
+// ------------------------------------------------------------------------- what the kernel says
+
+void Leaving::hear_the_kernel() {
+    if (heard_) return;
+    heard_ = true;
+    // Caught here: what isn't heard is looked at, at the moments that other news bring.
+    try {
+        scene_.evidence.watch();
+        asking_.spawn(hear(), {});
+    } catch (...) {
+        scene_.log.say(Level::warn, "Closing connections can't be heard of",
+                       {{"task", scene_.recorder.record().task}, {"error", failure_text()}});
+    }
+}
+
+awaitable<void> Leaving::hear() {
+    for (;;) {
+        Evidence::News news = co_await scene_.evidence.news();
+        if (!draining_) continue;
+        const auto now = scene_.clock.now();
+        if (occupancy_.closed(news.closed, now)) saw_somebody_new();
+        if (news.looked && occupancy_.look(std::move(news.open), now)) saw_somebody_new();
+        if (!news.closed.empty()) {
+            for (auto& bell : asked_now_) bell.ring();
+        }
+        news_.ring();
+    }
+}
+
+void Leaving::look() {
+    if (occupancy_.look(evidence(), scene_.clock.now())) saw_somebody_new();
+}
+
+/// A load balancer that was told still sends: zero has to stay zero from here on.
+void Leaving::saw_somebody_new() {
+    for (auto& watch : watches_) watch.zero_since.reset();
+}
+
+std::optional<Connections> Leaving::evidence() {
+    std::optional<Connections> seen;
+    std::string trouble;
     // Caught here: what can't be known is no evidence, and no evidence isn't zero.
     try {
         seen = scene_.evidence.open();
+        trouble = scene_.evidence.trouble();
     } catch (...) {
         trouble = failure_text();
     }
-    if (!seen && !blind_said_) {
-        blind_said_ = true;
-        scene_.log.say(Level::warn, "No evidence of the task's connections",
+    if (!trouble.empty() && trouble != trouble_said_) {
+        scene_.log.say(Level::warn,
+                       seen ? "Evidence of the task's connections is odd"
+                            : "No evidence of the task's connections",
                        {{"task", scene_.recorder.record().task}, {"error", trouble}});
+        trouble_said_ = trouble;
     }
     return seen;
 }
 
-void Leaving::look(std::size_t phase, const std::optional<std::vector<Connection>>& seen) {
-    std::int64_t here = 0;
-    if (seen) {
-        for (const auto& connection : *seen) {
-            const bool is_new = known_.insert(connection.cookie).second;
-            if (is_new && looked_) ++arrived_;
-        }
-        here = static_cast<std::int64_t>(seen->size());
+// ------------------------------------------------------------------ what the load balancers say
+
+void Leaving::keep_asking() {
+    for (auto& watch : watches_) {
+        if (!watch.acknowledged) continue;
+        asking_.spawn(ask(watch, asked_now_.emplace_back(scene_.executor)), {});
     }
-    // What a load balancer says is in flight there may not have a connection of its own here.
-    std::optional<std::int64_t> reported;
-    for (const auto& watch : watches_) {
-        if (!watch.membership.knows || !watch.report || !watch.report->connections) continue;
-        reported = reported.value_or(0) + *watch.report->connections;
-    }
-    if (!seen && !reported) return;
-    const std::int64_t open = seen ? here : *reported;
-    auto& recorder = scene_.recorder;
-    peak_ = std::max(peak_, open);
-    if (!looked_) recorder.note(phase, "connectionsAtStart", open);
-    looked_ = true;
-    recorder.note(phase, "connectionsPeak", peak_);
-    recorder.note(phase, "connectionsAtEnd", open);
-    if (seen) recorder.note(phase, "arrivedAfterDeregistration", arrived_);
-    if (reported) recorder.note(phase, "inFlightAtLoadBalancer", *reported);
-    if (seen) last_seen_ = seen;
 }
+
+awaitable<void> Leaving::ask(Watch& watch, Bell& now) {
+    const auto& membership = watch.membership;
+    for (;;) {
+        const bool answered = co_await report(watch);
+        news_.ring();
+        const auto asked = scene_.clock.now();
+        auto pause = draining_ ? membership.poll : std::max(membership.poll, ask_again);
+        if (draining_ && answered) pause = std::min(pause, watch.report->again.value_or(pause));
+        // A connection that closes may have been the last that it waits for.
+        const auto closed = co_await before(scene_.clock, asked + pause, done(now.heard()));
+        if (closed) co_await scene_.clock.sleep_until(asked + std::min(pause, breath));
+    }
+}
+
+awaitable<bool> Leaving::report(Watch& watch) {
+    const auto& membership = watch.membership;
+    std::string trouble;
+    // Caught here: one that doesn't report is an outcome, the kernel's evidence stands in.
+    try {
+        auto asking = membership.load_balancer->state_of(membership.target);
+        const auto limit = after(scene_.clock.now(), membership.timeout);
+        auto report = co_await before(scene_.clock, limit, std::move(asking));
+        if (report) {
+            watch.report = report;
+        } else {
+            trouble = fmt::format("cannot ask {}: no answer in time", membership.url);
+        }
+    } catch (...) {
+        trouble = failure_text();
+    }
+    co_await leave_if_cancelled();
+    if (trouble.empty()) {
+        watch.silent_since.reset();
+        watch.error.clear();
+    } else if (!watch.silent_since) {
+        watch.silent_since = scene_.clock.now();
+        watch.zero_since.reset();
+        watch.first_zero.reset();
+        watch.error = trouble;
+    }
+    co_return trouble.empty();
+}
+
+awaitable<void> Leaving::close() {
+    scene_.evidence.unwatch();
+    asking_.cancel();
+    co_await asking_.close();
+}
+
+// ----------------------------------------------------------------------------- what is written
 
 /// What the load balancers that aren't satisfied wait for; the same connection may be in the word
 /// of two, so the most that one of them says.
-std::optional<std::int64_t> Leaving::still_waited_for(
-    const std::optional<std::vector<Connection>>& seen) const {
+std::optional<std::int64_t> Leaving::connections() const {
     std::optional<std::int64_t> most;
     for (const auto* watch : unsatisfied_) {
         std::optional<std::int64_t> left;
         if (knows_all(*watch) && watch->report) {
             left = watch->report->connections;
-        } else if (seen) {
-            left = waited_for(*seen, watch->mode, scene_.settings.drain_idle);
+        } else if (const auto& here = occupancy_.here()) {
+            left = waited_for(*here, watch->mode, scene_.clock.now(), scene_.settings.drain_idle);
         }
         if (left) most = std::max(most.value_or(0), *left);
     }
     return most;
-}
-
-/// A drain that timed out on connections at rest says what `idle` would have saved.
-void Leaving::explain_rest(std::size_t phase) {
-    if (!last_seen_ || last_seen_->empty()) return;
-    auto shortest = Clock::duration::max();
-    for (const auto& connection : *last_seen_) {
-        if (!connection.at_rest) return;
-        shortest = std::min(shortest, *connection.at_rest);
-    }
-    const auto saved = shortest - scene_.settings.drain_idle;
-    scene_.recorder.note(phase, "atRestMs", milliseconds(shortest));
-    if (saved > 0ns) scene_.recorder.note(phase, "idleWouldHaveSavedMs", milliseconds(saved));
 }
 
 std::string Leaving::waiting_for() const {
@@ -323,8 +249,8 @@ std::string Leaving::waiting_for() const {
         const auto& report = watch->report;
         if (knows_all(*watch) && report && report->connections) {
             text += fmt::format("{} in flight at {}", *report->connections, watch->membership.url);
-        } else if (last_seen_) {
-            const std::size_t open = last_seen_->size();
+        } else if (const auto& here = occupancy_.here()) {
+            const std::size_t open = here->size();
             text += fmt::format("{} open connection{} behind {}", open, open == 1 ? "" : "s",
                                 watch->membership.url);
         } else {
@@ -334,23 +260,49 @@ std::string Leaving::waiting_for() const {
     return text;
 }
 
-awaitable<void> Leaving::deregister_late() {
-    const auto until = scene_.clock.now() + grace_after_exit;
-    for (auto& watch : watches_) {
-        if (watch.acknowledged || !watch.may_retry) continue;
-        Detail detail;
-        detail.set("loadBalancer", watch.membership.url);
-        const auto phase = co_await scene_.recorder.begin(Phase::cleanup, "", detail);
-        watch.acknowledged = co_await attempt(watch, until);
-        if (!watch.acknowledged) scene_.recorder.note(phase, "error", watch.error);
-        co_await scene_.recorder.end(phase,
-                                     watch.acknowledged ? Outcome::completed : Outcome::failed);
+void Leaving::account(std::size_t phase) {
+    auto& recorder = scene_.recorder;
+    // What a load balancer says is in flight there may not have a connection of its own here.
+    std::optional<std::int64_t> reported;
+    for (const auto& watch : watches_) {
+        if (!watch.membership.knows || !watch.report || !watch.report->connections) continue;
+        reported = reported.value_or(0) + *watch.report->connections;
     }
+    if (occupancy_.ever_looked()) {
+        recorder.note(phase, "connectionsAtStart", occupancy_.at_start());
+        recorder.note(phase, "connectionsPeak", occupancy_.peak());
+        if (const auto& here = occupancy_.here())
+            recorder.note(phase, "connectionsAtEnd", static_cast<std::int64_t>(here->size()));
+        recorder.note(phase, "arrivedAfterDeregistration", occupancy_.arrived());
+        const bool rest_counts =
+            std::any_of(watches_.begin(), watches_.end(),
+                        [](const Watch& watch) { return watch.mode != DrainMode::idle; });
+        if (const auto longest = occupancy_.longest(rest_counts, scene_.clock.now())) {
+            recorder.note(phase, "longestMs", milliseconds(longest->lasted));
+            recorder.note(phase, "longestPeer", to_string(longest->peer));
+        }
+    } else if (reported) {
+        recorder.note(phase, "connectionsAtEnd", *reported);
+    }
+    if (reported) recorder.note(phase, "inFlightAtLoadBalancer", *reported);
 }
 
-awaitable<void> Leaving::close() {
-    asking_.cancel();
-    co_await asking_.close();
+/// Who was still inside when the time was over, and, if all of them were at rest, what `idle` would
+/// have saved.
+void Leaving::explain(std::size_t phase) {
+    auto& recorder = scene_.recorder;
+    recorder.note(phase, "waitingFor", waiting_for());
+    if (const auto peers = occupancy_.peers(); !peers.empty()) recorder.note(phase, "peers", peers);
+    const auto resting = occupancy_.all_rest_since();
+    if (!resting) return;
+    const auto now = scene_.clock.now();
+    recorder.note(phase, "atRestMs", milliseconds(now - *resting));
+    Clock::duration settle{};
+    for (const auto* watch : unsatisfied_) settle = std::max(settle, watch->membership.settle);
+    const auto began = recorder.record().phases[phase].started;
+    const auto quiet = std::max(*resting + scene_.settings.drain_idle, began);
+    const auto saved = now - (quiet + settle);
+    if (saved > 0ns) recorder.note(phase, "idleWouldHaveSavedMs", milliseconds(saved));
 }
 
 }  // namespace lastcall

@@ -1,8 +1,7 @@
 #pragma once
-#include <functional>
+#include <list>
 #include <optional>
 #include <random>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -10,14 +9,15 @@
 #include "supervisor/limits.hpp"
 #include "supervisor/load_balancer.hpp"
 #include "supervisor/log.hpp"
+#include "supervisor/occupancy.hpp"
 #include "supervisor/recorder.hpp"
 #include "supervisor/watch.hpp"
 
 namespace lastcall {
 
-/// A task leaves its load balancers: DEREGISTER and DRAIN, the one loop for every kind of load
-/// balancer. One may be broken, slow or lying: what it throws ends here, and costs at most its
-/// timeouts.
+/// A task leaves its load balancers: DEREGISTER (deregister.cpp) and DRAIN (drain.cpp), the one
+/// loop for every kind of load balancer. One may be broken, slow or lying: what it throws ends
+/// here, and costs at most its timeouts.
 class Leaving {
  public:
     struct Scene {
@@ -42,7 +42,8 @@ class Leaving {
     void keep_asking();
     awaitable<void> close();
 
-    std::optional<std::int64_t> connections() const { return left_; }
+    /// Left now, of those that are waited for.
+    std::optional<std::int64_t> connections() const;
     std::string waiting_for() const;
 
  private:
@@ -50,26 +51,31 @@ class Leaving {
     awaitable<bool> told(Watch& watch, Clock::time_point until);
     awaitable<bool> attempt(Watch& watch, Clock::time_point until);
     awaitable<void> task_gone_for(Clock::duration grace);
-    awaitable<void> ask(Watch& watch);
-    awaitable<bool> all_satisfied(std::size_t phase);
-    void look(std::size_t phase, const std::optional<std::vector<Connection>>& seen);
-    std::optional<std::int64_t> still_waited_for(
-        const std::optional<std::vector<Connection>>& seen) const;
-    void explain_rest(std::size_t phase);
-    std::optional<std::vector<Connection>> evidence();
     Clock::duration backoff(int attempt);
+
+    awaitable<void> ask(Watch& watch, Bell& now);
+    awaitable<bool> report(Watch& watch);
+    void hear_the_kernel();
+    awaitable<void> hear();
+    awaitable<bool> all_satisfied();
+    bool verdict();
+    Clock::time_point next_moment() const;
+    void look();
+    void saw_somebody_new();
+    std::optional<Connections> evidence();
+    void account(std::size_t phase);
+    void explain(std::size_t phase);
 
     Scene scene_;
     std::vector<Watch> watches_;
     std::vector<Watch*> unsatisfied_;
-    Bell news_;
+    Occupancy occupancy_;
+    Bell news_;                  ///< a load balancer or the kernel said something
+    std::list<Bell> asked_now_;  ///< one for each load balancer that is asked
     Gate asking_;
     std::minstd_rand random_;
-    std::set<std::uint64_t> known_;  ///< cookies seen since the drain began
-    std::optional<std::int64_t> left_;
-    std::optional<std::vector<Connection>> last_seen_;
-    std::int64_t arrived_ = 0, peak_ = 0;
-    bool draining_ = false, looked_ = false, blind_said_ = false;
+    bool draining_ = false, heard_ = false;
+    std::string trouble_said_;
 };
 
 }  // namespace lastcall

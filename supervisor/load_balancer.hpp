@@ -18,6 +18,8 @@ struct TargetReport {
     TargetState state = TargetState::initial;
     std::optional<std::int64_t> connections;  ///< left there, if it knows
     std::optional<std::uint16_t> port;        ///< the target's own port, if it knows
+    /// When asking again is worth it before the usual interval: it waits for time to pass.
+    std::optional<Clock::duration> again;
     bool partial = false;  ///< a reload hid what was in flight: its word alone isn't enough now
 };
 

@@ -22,6 +22,12 @@ void Recorder::note(std::size_t index, std::string_view key, Detail::Value value
     record_.phases[index].detail.set(key, std::move(value));
 }
 
+Outcome Recorder::note_limit(std::size_t index, const Limit& limit) {
+    note(index, "limit", limit.why());
+    if (limit.by()) note(index, "requestedBy", to_string(*limit.by()));
+    return limit.by() ? Outcome::interrupted : Outcome::timed_out;
+}
+
 awaitable<void> Recorder::end(std::size_t index, Outcome outcome) {
     auto& phase = record_.phases[index];
     phase.duration = clock_.now() - phase.started;

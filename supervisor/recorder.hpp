@@ -4,6 +4,7 @@
 
 #include "supervisor/await.hpp"
 #include "supervisor/journal.hpp"
+#include "supervisor/limits.hpp"
 #include "supervisor/log.hpp"
 
 namespace lastcall {
@@ -20,6 +21,8 @@ class Recorder {
     /// Returns the phase's index when it is recorded; the action may come now.
     awaitable<std::size_t> begin(Phase phase, std::string container, Detail detail);
     void note(std::size_t index, std::string_view key, Detail::Value value);
+    /// Notes which limit ended a phase, and who wanted it so; returns the outcome that this means.
+    Outcome note_limit(std::size_t index, const Limit& limit);
     awaitable<void> end(std::size_t index, Outcome outcome);
     /// A phase that somebody didn't want: `why` says so.
     awaitable<void> skip(Phase phase, std::string container, std::string why,

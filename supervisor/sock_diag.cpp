@@ -1,41 +1,122 @@
 #include "supervisor/sock_diag.hpp"
 
 #include <arpa/inet.h>
-#include <linux/inet_diag.h>
-#include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <functional>
-#include <string>
+
+#include "supervisor/inet_diag.hpp"
 
 namespace lastcall {
 namespace {
 
-// include/net/tcp_states.h; the kernel exports no header with them that libc's doesn't clash with.
-enum State : std::uint32_t { established = 1, syn_recv = 3, close_wait = 8, listen = 10 };
+constexpr std::uint32_t bit(TcpState state) { return 1U << static_cast<unsigned>(state); }
 
-using Each = std::function<void(const inet_diag_msg&, const tcp_info*)>;
+constexpr std::uint32_t listening = bit(TcpState::listen);
+constexpr std::uint32_t all_but_the_dead = bit(TcpState::established) | bit(TcpState::syn_recv) |
+                                           bit(TcpState::fin_wait1) | bit(TcpState::fin_wait2) |
+                                           bit(TcpState::close_wait) | bit(TcpState::last_ack) |
+                                           bit(TcpState::closing);
 
-const tcp_info* info_of(const nlmsghdr& header, const inet_diag_msg& message) {
+// More ports than this are told apart here: the kernel would compare each socket with each.
+constexpr std::size_t most_ports_in_the_kernel = 64;
+constexpr int most_attempts = 5;  // at a dump that changes kept interrupting
+
+TcpTraffic traffic_of(const tcp_info& info) {
+    return {.last_sent = std::chrono::milliseconds(info.tcpi_last_data_sent),
+            .last_received = std::chrono::milliseconds(info.tcpi_last_data_recv),
+            .last_ack_received = std::chrono::milliseconds(info.tcpi_last_ack_recv),
+            .bytes_sent = info.tcpi_bytes_acked,
+            .bytes_received = info.tcpi_bytes_received,
+            .data_segments_in = info.tcpi_data_segs_in,
+            .data_segments_out = info.tcpi_data_segs_out,
+            .segments_in = info.tcpi_segs_in,
+            .segments_out = info.tcpi_segs_out};
+}
+
+bool is_loopback(const inet_diag_msg& message) {
+    if (message.idiag_family == AF_INET) return (ntohl(message.id.idiag_src[0]) >> 24) == 127;
+    in6_addr address;
+    std::memcpy(&address, message.id.idiag_src, sizeof address);
+    return IN6_IS_ADDR_LOOPBACK(&address);
+}
+
+PeerAddress peer_of(const inet_diag_msg& message) {
+    PeerAddress peer{};
+    if (message.idiag_family == AF_INET) {
+        peer[10] = peer[11] = 0xff;
+        std::memcpy(peer.data() + 12, message.id.idiag_dst, 4);
+    } else {
+        std::memcpy(peer.data(), message.id.idiag_dst, peer.size());
+    }
+    return peer;
+}
+
+TcpSocket socket_of(const nlmsghdr& header) {
+    const auto& message = *static_cast<const inet_diag_msg*>(NLMSG_DATA(&header));
+    TcpSocket socket{.cookie = cookie_of(message),
+                     .port = ntohs(message.id.idiag_sport),
+                     .peer = peer_of(message),
+                     .state = static_cast<TcpState>(message.idiag_state),
+                     .unread = message.idiag_rqueue,
+                     .unsent = message.idiag_wqueue,
+                     .inode = message.idiag_inode,
+                     .loopback = is_loopback(message),
+                     .traffic = std::nullopt};
     auto left = static_cast<int>(header.nlmsg_len - NLMSG_LENGTH(sizeof message));
     const auto* attribute = reinterpret_cast<const rtattr*>(&message + 1);
     for (; RTA_OK(attribute, left); attribute = RTA_NEXT(attribute, left)) {
-        if (attribute->rta_type != INET_DIAG_INFO) continue;
-        // An old kernel's is shorter: what we read of it came with Linux 4.6.
-        constexpr auto needed = offsetof(tcp_info, tcpi_notsent_bytes) + sizeof(__u32);
-        if (RTA_PAYLOAD(attribute) >= needed)
-            return static_cast<const tcp_info*>(RTA_DATA(attribute));
+        // An old kernel's tcp_info is shorter: what we read of it came with Linux 4.6.
+        constexpr auto needed = offsetof(tcp_info, tcpi_data_segs_out) + sizeof(__u32);
+        if (attribute->rta_type == INET_DIAG_INFO && RTA_PAYLOAD(attribute) >= needed) {
+            socket.traffic = traffic_of(*static_cast<const tcp_info*>(RTA_DATA(attribute)));
+        }
+        if (attribute->rta_type == INET_DIAG_CGROUP_ID &&
+            RTA_PAYLOAD(attribute) >= sizeof socket.cgroup) {
+            std::memcpy(&socket.cgroup, RTA_DATA(attribute), sizeof socket.cgroup);
+        }
     }
-    return nullptr;
+    return socket;
+}
+
+/// The filter that the kernel runs over each socket (INET_DIAG_REQ_BYTECODE): true for the one
+/// that jumps exactly to the end. For each port but the last:
+///
+///   S_GE port ── no ──▶ next port      S_LE port ── no ──▶ next port      JMP ──▶ the end
+///
+/// and for the last `no` leads 4 bytes past the end, which is false.
+std::vector<inet_diag_bc_op> filter(const std::set<std::uint16_t>& ports) {
+    constexpr std::size_t size = sizeof(inet_diag_bc_op);
+    constexpr std::size_t for_one = 5 * size;  // two comparisons of two each, and the jump
+    const std::size_t total = ports.size() * for_one - size;
+    std::vector<inet_diag_bc_op> program;
+    const auto compare = [&program](std::uint8_t code, std::size_t no, std::uint16_t port) {
+        program.push_back({.code = code, .yes = 2 * size, .no = static_cast<std::uint16_t>(no)});
+        program.push_back({.code = INET_DIAG_BC_NOP, .yes = 0, .no = port});
+    };
+    for (const auto port : ports) {
+        compare(INET_DIAG_BC_S_GE, for_one, port);
+        compare(INET_DIAG_BC_S_LE, for_one - 2 * size, port);
+        if (port == *ports.rbegin()) break;
+        const auto to_the_end = total - program.size() * size;
+        program.push_back(
+            {.code = INET_DIAG_BC_JMP, .yes = size, .no = static_cast<std::uint16_t>(to_the_end)});
+    }
+    return program;
 }
 
 enum class Reply { more, done, again, failed };
+
+using Each = std::function<void(const TcpSocket&)>;
 
 Reply read_replies(const char* buffer, std::size_t size, const Each& each) {
     auto left = static_cast<unsigned>(size);
@@ -46,43 +127,16 @@ Reply read_replies(const char* buffer, std::size_t size, const Each& each) {
         if (header->nlmsg_type == NLMSG_ERROR) return Reply::failed;
         if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY) continue;
         if (header->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg))) return Reply::failed;
-        const auto& message = *static_cast<const inet_diag_msg*>(NLMSG_DATA(header));
-        each(message, info_of(*header, message));
+        each(socket_of(*header));
     }
     return Reply::more;
-}
-
-Reply dump_once(int netlink, int family, std::uint32_t states, std::uint16_t port,
-                const Each& each) {
-    struct {
-        nlmsghdr header;
-        inet_diag_req_v2 request;
-    } ask{};
-    ask.header.nlmsg_len = sizeof ask;
-    ask.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
-    ask.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    ask.request.sdiag_family = static_cast<__u8>(family);
-    ask.request.sdiag_protocol = IPPROTO_TCP;
-    ask.request.idiag_states = states;
-    ask.request.idiag_ext = port == 0 ? 0 : 1 << (INET_DIAG_INFO - 1);
-    ask.request.id.idiag_sport = htons(port);
-    if (::send(netlink, &ask, sizeof ask, 0) == -1) return Reply::failed;
-    alignas(nlmsghdr) char buffer[32 * 1024];
-    for (;;) {
-        const ssize_t got = ::recv(netlink, buffer, sizeof buffer, 0);
-        if (got == -1 && errno == EINTR) continue;
-        if (got <= 0) return Reply::failed;
-        const Reply reply = read_replies(buffer, static_cast<std::size_t>(got), each);
-        if (reply != Reply::more) return reply;
-    }
 }
 
 /// One netlink socket a question: it then belongs to the namespace we are in now.
 class Netlink {
  public:
     Netlink() : descriptor_(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG)) {
-        const timeval patience{.tv_sec = 1,
-                               .tv_usec = 0};  // a kernel that doesn't answer is no evidence
+        const timeval patience{.tv_sec = 1, .tv_usec = 0};  // no answer is no evidence
         ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     }
     ~Netlink() {
@@ -91,79 +145,73 @@ class Netlink {
     Netlink(const Netlink&) = delete;
     Netlink& operator=(const Netlink&) = delete;
 
-    bool dump(std::uint32_t states, std::uint16_t port, const std::function<void()>& restart,
-              const Each& each) const {
-        if (descriptor_ == -1) return false;
-        for (int attempt = 0; attempt < 5; ++attempt) {
-            restart();
-            Reply reply = dump_once(descriptor_, AF_INET, states, port, each);
-            if (reply == Reply::done) reply = dump_once(descriptor_, AF_INET6, states, port, each);
-            if (reply == Reply::done) return true;
-            if (reply == Reply::failed) return false;
+    std::optional<std::vector<TcpSocket>> dump(std::uint32_t states,
+                                               const std::set<std::uint16_t>& ports) const {
+        if (descriptor_ == -1) return std::nullopt;
+        const bool by_kernel = !ports.empty() && ports.size() <= most_ports_in_the_kernel;
+        const auto program = by_kernel ? filter(ports) : std::vector<inet_diag_bc_op>();
+        for (int attempt = 0; attempt < most_attempts; ++attempt) {
+            std::vector<TcpSocket> found;
+            const auto each = [&found, &ports](const TcpSocket& socket) {
+                if (ports.empty() || ports.contains(socket.port)) found.push_back(socket);
+            };
+            Reply reply = dump_once(AF_INET, states, program, each);
+            if (reply == Reply::done) reply = dump_once(AF_INET6, states, program, each);
+            if (reply == Reply::done) return found;
+            if (reply == Reply::failed) break;
         }
-        return false;
+        return std::nullopt;
     }
 
  private:
+    Reply dump_once(int family, std::uint32_t states, const std::vector<inet_diag_bc_op>& program,
+                    const Each& each) const {
+        struct {
+            nlmsghdr header;
+            inet_diag_req_v2 request;
+        } ask{};
+        const auto program_size = static_cast<std::uint32_t>(program.size() * sizeof program[0]);
+        rtattr attribute{.rta_len = static_cast<unsigned short>(RTA_LENGTH(program_size)),
+                         .rta_type = INET_DIAG_REQ_BYTECODE};
+        ask.header.nlmsg_len = sizeof ask;
+        if (!program.empty()) ask.header.nlmsg_len += static_cast<__u32>(RTA_LENGTH(program_size));
+        ask.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+        ask.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+        ask.request.sdiag_family = static_cast<__u8>(family);
+        ask.request.sdiag_protocol = IPPROTO_TCP;
+        ask.request.idiag_states = states;
+        ask.request.idiag_ext = states == listening ? 0 : 1 << (INET_DIAG_INFO - 1);
+        iovec pieces[] = {
+            {&ask, sizeof ask},
+            {&attribute, sizeof attribute},
+            {const_cast<inet_diag_bc_op*>(program.data()), program_size},  // it is only read
+        };
+        msghdr message{};
+        message.msg_iov = pieces;
+        message.msg_iovlen = program.empty() ? 1 : 3;
+        if (::sendmsg(descriptor_, &message, 0) == -1) return Reply::failed;
+        alignas(nlmsghdr) char buffer[netlink_buffer];
+        for (;;) {
+            const ssize_t got = ::recv(descriptor_, buffer, sizeof buffer, 0);
+            if (got == -1 && errno == EINTR) continue;
+            if (got <= 0) return Reply::failed;
+            const Reply reply = read_replies(buffer, static_cast<std::size_t>(got), each);
+            if (reply != Reply::more) return reply;
+        }
+    }
+
     int descriptor_;
 };
 
-std::string address_of(const inet_diag_msg& message) {
-    char text[INET6_ADDRSTRLEN] = "";
-    ::inet_ntop(message.idiag_family, message.id.idiag_dst, text, sizeof text);
-    return text;
-}
-
-bool is_loopback(const inet_diag_msg& message) {
-    if (message.idiag_family == AF_INET) return (ntohl(message.id.idiag_src[0]) >> 24) == 127;
-    in6_addr address;
-    std::memcpy(&address, message.id.idiag_src, sizeof address);
-    return IN6_IS_ADDR_LOOPBACK(&address);
-}
-
-/// At rest: nothing unread, nothing unsent or unacknowledged, and the last byte was ours. An answer
-/// and the next request in the same tick of the kernel's clock count as a request: never too early.
-std::optional<Clock::duration> rest_of(const inet_diag_msg& message, const tcp_info* info) {
-    if (!info || message.idiag_rqueue != 0 || message.idiag_wqueue != 0) return std::nullopt;
-    if (message.idiag_state != established) return std::nullopt;
-    if (info->tcpi_last_data_sent >= info->tcpi_last_data_recv) return std::nullopt;
-    return std::chrono::milliseconds(info->tcpi_last_data_sent);
-}
-
 }  // namespace
 
-std::optional<std::vector<Listener>> listeners() {
-    std::vector<Listener> found;
-    const auto each = [&found](const inet_diag_msg& message, const tcp_info*) {
-        found.push_back({.port = ntohs(message.id.idiag_sport),
-                         .inode = message.idiag_inode,
-                         .loopback = is_loopback(message)});
-    };
-    const bool answered = Netlink().dump(1U << listen, 0, [&found] { found.clear(); }, each);
-    if (!answered) return std::nullopt;
-    return found;
+std::optional<std::vector<TcpSocket>> sock_diag_listeners() {
+    return Netlink().dump(listening, {});
 }
 
-std::optional<std::vector<Connection>> connections_of(const std::set<std::uint16_t>& ports) {
-    std::vector<Connection> found;
-    const Netlink netlink;
-    for (const auto port : ports) {
-        const std::size_t before = found.size();
-        const auto each = [&found, port](const inet_diag_msg& message, const tcp_info* info) {
-            if (ntohs(message.id.idiag_sport) != port) return;
-            const std::uint64_t cookie =
-                message.id.idiag_cookie[0] | static_cast<std::uint64_t>(message.id.idiag_cookie[1])
-                                                 << 32;
-            found.push_back({.cookie = cookie,
-                             .port = port,
-                             .peer = address_of(message),
-                             .at_rest = rest_of(message, info)});
-        };
-        constexpr auto open = 1U << established | 1U << syn_recv | 1U << close_wait;
-        const bool answered = netlink.dump(open, port, [&] { found.resize(before); }, each);
-        if (!answered) return std::nullopt;
-    }
-    return found;
+std::optional<std::vector<TcpSocket>> sock_diag_of(const std::set<std::uint16_t>& ports) {
+    if (ports.empty()) return std::vector<TcpSocket>();
+    return Netlink().dump(all_but_the_dead, ports);
 }
 
 }  // namespace lastcall

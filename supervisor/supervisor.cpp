@@ -162,7 +162,10 @@ void Supervisor::Impl::prepare_stop(Task& task, const StopRequest& request) {
     for (const auto& watch : task.watches) {
         // A task that ended by itself takes back what we did, and no more.
         if (by_itself && !(watch.registered && watch.membership.registers)) continue;
-        watches.push_back({.membership = watch.membership, .mode = watch.mode});
+        // One that couldn't be told of the task may know of it all the same.
+        const bool known = watch.registered || !watch.error.empty();
+        watches.push_back(
+            {.membership = watch.membership, .mode = watch.mode, .registered = known});
     }
     std::vector<StoppingContainer> containers;
     const auto& definitions = task.state.definition.containers;

@@ -26,13 +26,20 @@ struct Watch {
     std::optional<Clock::time_point> zero_since, first_zero;
 };
 
-/// The open connections that `mode` waits for: all, or with `idle` those that aren't at rest.
-std::int64_t waited_for(const std::vector<Connection>& open, DrainMode mode, Clock::duration idle);
+/// The open connections that `mode` waits for: all, or with `idle` those that haven't been at rest
+/// for so long.
+std::int64_t waited_for(const Connections& open, DrainMode mode, Clock::time_point now,
+                        Clock::duration idle);
 
 /// DESIGN section 1's table: whether this load balancer is satisfied at `now`, when the kernel
 /// shows `seen`. Keeps the watch's settle times.
-bool satisfied(Watch& watch, const std::optional<std::vector<Connection>>& seen,
-               Clock::time_point now, Clock::duration idle);
+bool satisfied(Watch& watch, const std::optional<Connections>& seen, Clock::time_point now,
+               Clock::duration idle);
+
+/// When `satisfied` may change its mind by itself, if nothing happens before: its settle time is
+/// over, or the last of those inside has been at rest long enough. `never`: not by itself.
+Clock::time_point next_moment(const Watch& watch, const std::optional<Connections>& seen,
+                              Clock::time_point now, Clock::duration idle);
 
 /// Whether its word is enough now: it may have stopped reporting, or, after a reload, not see the
 /// requests that its old process still has.

@@ -105,7 +105,11 @@ class Haproxy final : public HaproxyLoadBalancer {
             co_return report(place, look, TargetState::draining);
         }
         const bool quiet = settled(place, look);
-        if (!quiet) co_return report(place, look, TargetState::draining);
+        if (!quiet) {
+            TargetReport waiting = report(place, look, TargetState::draining);
+            if (place.zero_since) waiting.again = *place.zero_since + place.settle - clock_.now();
+            co_return waiting;
+        }
         if (!(look.server.admin & forced_maint)) {
             co_await set(target, "set to maintenance", {"maint"}, forced_maint);
             look = co_await look_at(target);

@@ -1,7 +1,10 @@
 #include "agent/lb/lb.hpp"
 
+#include <fmt/format.h>
+
 #include <boost/asio/local/stream_protocol.hpp>
 #include <map>
+#include <stdexcept>
 
 #include "agent/lb/haproxy.hpp"
 #include "agent/lb/readiness.hpp"
@@ -25,6 +28,22 @@ Membership common_part(const LoadBalancerUrl& url) {
     membership.poll = 50ms;
     return membership;
 }
+
+/// A port for HAProxy's agent-check: one target's, as long as a task has it.
+struct AgentPort {
+    AgentPort(std::shared_ptr<ReadinessLoadBalancer> its_client, std::string its_target,
+              std::uint16_t its_port)
+        : client(std::move(its_client)), target(std::move(its_target)), port(its_port) {
+        client->begin_agent_check(target, port);
+    }
+    AgentPort(const AgentPort&) = delete;
+    AgentPort& operator=(const AgentPort&) = delete;
+    ~AgentPort() { client->end_agent_check(port); }
+
+    std::shared_ptr<ReadinessLoadBalancer> client;
+    std::string target;
+    std::uint16_t port;
+};
 
 }  // namespace
 
@@ -69,9 +88,10 @@ class LoadBalancers::Impl {
         const auto client_ = client<ReadinessLoadBalancer>(url, [&] {
             return readiness_load_balancer(url.load_balancer(), executor_, url.endpoint, log_);
         });
-        client_->failure(url.target, {url.fail, url.fails});
         Membership membership = common_part(url);
         membership.load_balancer = client_;
+        if (url.agent_check) membership.load_balancer = with_agent_check(url, client_);
+        client_->failure(url.target, {url.fail, url.fails});
         membership.knows = false;
         // Its one long request waits for probes, which come when they come: the limit is that of
         // the whole deregistration.
@@ -80,10 +100,29 @@ class LoadBalancers::Impl {
         return membership;
     }
 
+    /// The client, together with its agent-check port: the one that this task has already (in its
+    /// last run, or by the same URL twice), or a new one.
+    std::shared_ptr<LoadBalancer> with_agent_check(
+        const LoadBalancerUrl& url, const std::shared_ptr<ReadinessLoadBalancer>& client_) {
+        const asio::ip::tcp::endpoint address(url.endpoint.address(), *url.agent_check);
+        std::weak_ptr<AgentPort>& known = agent_ports_[address];
+        auto port = known.lock();
+        if (port && (port->client != client_ || port->target != url.target)) {
+            throw std::invalid_argument(fmt::format(
+                "cannot use load balancer '{}': agent-check is {}, expected a port of its own: "
+                "that one answers for '{}'",
+                url.text, *url.agent_check, port->target));
+        }
+        if (!port) port = std::make_shared<AgentPort>(client_, url.target, *url.agent_check);
+        known = port;
+        return {port, client_.get()};
+    }
+
     asio::any_io_executor executor_;
     Clock& clock_;
     Log& log_;
     std::map<std::string, std::weak_ptr<LoadBalancer>> known_;
+    std::map<asio::ip::tcp::endpoint, std::weak_ptr<AgentPort>> agent_ports_;
 };
 
 LoadBalancers::LoadBalancers(asio::any_io_executor executor, Clock& clock, Log& log, std::string)

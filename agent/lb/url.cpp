@@ -111,6 +111,12 @@ bool take_fails(LoadBalancerUrl& url, const std::string& value) {
     return count.has_value();
 }
 
+/// The address was read before.
+bool take_agent_check(LoadBalancerUrl& url, const std::string& value) {
+    url.agent_check = number<std::uint16_t>(value, 1, 65535);
+    return url.agent_check && *url.agent_check != url.endpoint.port();
+}
+
 constexpr std::array parameters = {
     Parameter{"server", "haproxy", "BACKEND/SERVER of letters, digits and - _ . :", take_server},
     Parameter{"register", "", "0 or 1", take_register},
@@ -120,6 +126,8 @@ constexpr std::array parameters = {
     Parameter{"port", "", "a port, 1 to 65535", take_port},
     Parameter{"fail", "readiness", "an HTTP status, 400 to 599", take_fail},
     Parameter{"fails", "readiness", "a number of probes, 1 to 1000", take_fails},
+    Parameter{"agent-check", "readiness", "a port, 1 to 65535, other than the URL's own",
+              take_agent_check},
 };
 
 bool applies(const Parameter& parameter, const LoadBalancerUrl& url) {
@@ -127,7 +135,6 @@ bool applies(const Parameter& parameter, const LoadBalancerUrl& url) {
 }
 
 std::string unknown_parameter(const LoadBalancerUrl& url, const std::string& name) {
-    if (name == "agent-check") return "parameter 'agent-check' is not supported yet";
     std::string known;
     std::string_view nearest;
     std::size_t least = 3;

@@ -17,13 +17,14 @@ struct LoadBalancerUrl {
     asio::ip::tcp::endpoint endpoint;  ///< numeric: PID 1 resolves no names
     std::string target;                ///< "web/web1", or readiness's path "/ready"
 
-    bool registers = true;                   ///< `register=`
-    std::optional<DrainMode> drain;          ///< `drain=`
-    std::optional<std::uint16_t> port;       ///< `port=`
-    std::optional<Clock::duration> timeout;  ///< `timeout=`
-    std::optional<Clock::duration> settle;   ///< `settle=`
-    unsigned fail = 503;                     ///< readiness: the status after deregistration
-    unsigned fails = 3;                      ///< readiness: probes that must have had it
+    bool registers = true;                     ///< `register=`
+    std::optional<DrainMode> drain;            ///< `drain=`
+    std::optional<std::uint16_t> port;         ///< `port=`
+    std::optional<Clock::duration> timeout;    ///< `timeout=`
+    std::optional<Clock::duration> settle;     ///< `settle=`
+    unsigned fail = 503;                       ///< readiness: the status after deregistration
+    unsigned fails = 3;                        ///< readiness: probes that must have had it
+    std::optional<std::uint16_t> agent_check;  ///< readiness: HAProxy's agent-check, on this port
 
     /// What makes two URLs name the same load balancer: scheme and address.
     std::string load_balancer() const;

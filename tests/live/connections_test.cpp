@@ -1,78 +1,24 @@
-#include <arpa/inet.h>
+#include "supervisor/connections.hpp"
+
 #include <doctest/doctest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <fstream>
+#include <sstream>
 
-#include "supervisor/connections.hpp"
 #include "supervisor/process.hpp"
-#include "supervisor/sock_diag.hpp"
+#include "supervisor/sockets.hpp"
+#include "tests/live/real_clock.hpp"
+#include "tests/live/tcp.hpp"
+#include "tests/unit/heard_log.hpp"
 
 using namespace lastcall;
 
 namespace {
 
-/// A socket of this process; closed at the end of its scope.
-class Socket {
- public:
-    explicit Socket(int descriptor) : descriptor_(descriptor) { REQUIRE(descriptor != -1); }
-    ~Socket() { close(); }
-    Socket(const Socket&) = delete;
-    Socket& operator=(const Socket&) = delete;
-    int get() const { return descriptor_; }
-    void close() {
-        if (descriptor_ != -1) ::close(descriptor_);
-        descriptor_ = -1;
-    }
-
- private:
-    int descriptor_;
-};
-
-sockaddr_in6 address(bool v6, std::uint16_t port) {
-    sockaddr_in6 to{};
-    if (v6) {
-        to.sin6_family = AF_INET6;
-        to.sin6_addr = in6addr_loopback;
-        to.sin6_port = htons(port);
-    } else {
-        auto& four = reinterpret_cast<sockaddr_in&>(to);
-        four.sin_family = AF_INET;
-        four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        four.sin_port = htons(port);
-    }
-    return to;
-}
-
-struct Listening {
-    Socket socket{::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    std::uint16_t port = 0;
-    explicit Listening(const in6_addr& at = in6addr_any) {
-        sockaddr_in6 to{};
-        to.sin6_family = AF_INET6;
-        to.sin6_addr = at;
-        REQUIRE(::bind(socket.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
-        REQUIRE(::listen(socket.get(), 16) == 0);
-        socklen_t size = sizeof to;
-        ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&to), &size);
-        port = ntohs(to.sin6_port);
-    }
-    int connect(bool v6) const {
-        const int client = ::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        const auto to = address(v6, port);
-        REQUIRE(::connect(client, reinterpret_cast<const sockaddr*>(&to),
-                          v6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in)) == 0);
-        return client;
-    }
-    int accept() const { return ::accept4(socket.get(), nullptr, nullptr, SOCK_CLOEXEC); }
-};
-
-std::size_t open_on(std::uint16_t port) { return connections_of({port})->size(); }
-
-struct FixedProcess final : Process {
+struct OwnProcess final : Process {
     pid_t id() const override { return ::getpid(); }
     void signal(int, SignalScope) override {}
     awaitable<ExitStatus> exit() override { co_return ExitStatus{}; }
@@ -80,130 +26,304 @@ struct FixedProcess final : Process {
     std::vector<Survivor> survivors() override { return {{.pid = ::getpid()}}; }
 };
 
+/// Real time, of which nobody sleeps through more than a tenth of a second: the look once a second
+/// never comes.
+struct ImpatientClock : RealClock {
+    awaitable<void> sleep_until(time_point deadline) override {
+        if (deadline - now() > 100ms) deadline = never;
+        auto sleeping = RealClock::sleep_until(deadline);
+        co_await std::move(sleeping);
+    }
+};
+
+struct World {
+    asio::io_context io;
+    RealClock real;
+    ImpatientClock impatient;
+    Clock& clock;
+    HeardLog log;
+    Sockets sockets{io.get_executor(), clock, log};
+    OwnProcess process;
+
+    explicit World(bool looks = true) : clock(looks ? real : impatient) {}
+
+    std::unique_ptr<Evidence> evidence(std::vector<std::uint16_t> ports, bool finds = false,
+                                       bool whole_namespace = false) {
+        std::vector<Process*> processes;
+        if (finds) processes.push_back(&process);
+        return task_connections(clock, io.get_executor(), sockets, std::move(ports), processes,
+                                whole_namespace);
+    }
+    /// What is told next; an empty one after 5 s.
+    Evidence::News next(Evidence& evidence) {
+        Evidence::News heard;
+        bool over = false;
+        asio::co_spawn(io, evidence.news(), [&](std::exception_ptr error, Evidence::News news) {
+            over = true;
+            if (!error) heard = std::move(news);
+        });
+        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+        io.restart();
+        while (!over && std::chrono::steady_clock::now() < end) {
+            io.run_one_for(std::chrono::milliseconds(50));
+        }
+        for (const auto& line : log.lines) MESSAGE(line);
+        REQUIRE(over);
+        return heard;
+    }
+};
+
+/// Whether the kernel has dropped events for a subscriber in this namespace: /proc/net/netlink.
+bool has_dropped_events() {
+    std::ifstream file("/proc/net/netlink");
+    std::string line;
+    std::getline(file, line);
+    while (std::getline(file, line)) {
+        std::istringstream words(line);
+        std::string socket, protocol, pid, groups, received, sent, dump, locks, drops;
+        words >> socket >> protocol >> pid >> groups >> received >> sent >> dump >> locks >> drops;
+        if (protocol == "4" && groups == "00000005" && drops != "0") return true;
+    }
+    return false;
+}
+
+std::size_t count(Evidence& evidence) { return evidence.open().value().size(); }
+
 }  // namespace
 
-TEST_CASE(
-    "connections of a port: IPv4 and IPv6 clients of a dual-stack listener, accepted or not") {
+TEST_CASE("evidence: somebody who waits counts, accepted or not, until the service has closed") {
+    World world;
     const Listening server;
-    CHECK(open_on(server.port) == 0);
-    const Socket four(server.connect(false)), six(server.connect(true));
-    CHECK(open_on(server.port) == 2);  // nobody has accepted them: two who wait
-    const Socket accepted(server.accept());
-    CHECK(open_on(server.port) == 2);
-    const auto peers = *connections_of({server.port});
-    CHECK(std::any_of(peers.begin(), peers.end(),
-                      [](const Connection& each) { return each.peer == "::1"; }));
-    CHECK(std::any_of(peers.begin(), peers.end(),
-                      [](const Connection& each) { return each.peer == "::ffff:127.0.0.1"; }));
-}
-
-TEST_CASE("connections: a client that has closed its half still counts until we have closed ours") {
-    const Listening server;
-    Socket client(server.connect(true));
-    Socket accepted(server.accept());
+    const auto evidence = world.evidence({server.port});
+    CHECK(count(*evidence) == 0);
+    Socket client = server.connect();
+    CHECK(count(*evidence) == 1);  // nobody has accepted it
+    Socket accepted = server.accept();
     ::shutdown(client.get(), SHUT_WR);
-    CHECK(open_on(server.port) == 1);  // CLOSE_WAIT: it may wait for its answer
+    CHECK(count(*evidence) == 1);  // it may wait for its answer
     accepted.close();
-    client.close();
-    CHECK(open_on(server.port) == 0);  // TIME_WAIT is nobody
+    CHECK(count(*evidence) == 0);
 }
 
-TEST_CASE("connections: those that the task opened itself don't count, nor other ports") {
-    const Listening server, other;
-    const Socket inbound(server.connect(true)), elsewhere(other.connect(true));
-    CHECK(open_on(server.port) == 1);
-    CHECK(connections_of({server.port, other.port})->size() == 2);
-    CHECK(connections_of({})->empty());
-}
-
-TEST_CASE("connections: a cookie is the same at every look, and no two share one") {
+TEST_CASE("evidence: bytes still on their way to the client count after the service has closed") {
+    World world;
     const Listening server;
-    const Socket one(server.connect(true)), two(server.connect(true));
-    const auto first = *connections_of({server.port}), second = *connections_of({server.port});
-    REQUIRE(first.size() == 2);
-    CHECK(first[0].cookie != first[1].cookie);
-    for (const auto& each : first) {
-        CHECK(std::any_of(second.begin(), second.end(), [&each](const Connection& other) {
-            return other.cookie == each.cookie;
-        }));
+    const auto evidence = world.evidence({server.port});
+    Socket client = server.connect();
+    {
+        const Socket accepted = server.accept();
+        const std::string much(200'000, 'x');
+        while (::send(accepted.get(), much.data(), much.size(), MSG_DONTWAIT) > 0) {
+        }
     }
+    CHECK(count(*evidence) == 1);
+    char buffer[65536];
+    while (::recv(client.get(), buffer, sizeof buffer, 0) > 0) {
+    }
+    CHECK(count(*evidence) == 0);
 }
 
-TEST_CASE("connections: at rest only while nothing is owed") {
+TEST_CASE("evidence: those that the task opened itself don't count, nor other ports") {
+    World world;
+    const Listening server, other;
+    const Socket inbound = server.connect(), elsewhere = other.connect();
+    CHECK(count(*world.evidence({server.port})) == 1);
+    CHECK(count(*world.evidence({server.port, other.port})) == 2);
+}
+
+TEST_CASE("evidence: at rest only while nothing is owed") {
+    World world;
     const Listening server;
-    const Socket client(server.connect(true)), accepted(server.accept());
-    const auto resting = [&server] {
-        return (*connections_of({server.port}))[0].at_rest.has_value();
-    };
+    const Socket client = server.connect(), accepted = server.accept();
+    const auto evidence = world.evidence({server.port});
+    const auto resting = [&] { return evidence->open().value().begin()->second.rests_since; };
     CHECK_FALSE(resting());  // no byte was ours yet
-    REQUIRE(::send(client.get(), "GET", 3, 0) == 3);
+    client.send("GET");
     CHECK_FALSE(resting());  // unread
-    char buffer[8];
-    REQUIRE(::recv(accepted.get(), buffer, sizeof buffer, 0) == 3);
+    accepted.receive();
     CHECK_FALSE(resting());  // read, not answered
-}
-
-TEST_CASE(
-    "listeners: their port, whether they are loopback's, and an inode to find the process by") {
-    const Listening everywhere, loopback(in6addr_loopback);
-    const auto all = *listeners();
-    const auto find = [&all](std::uint16_t port) {
-        return *std::find_if(all.begin(), all.end(),
-                             [port](const Listener& each) { return each.port == port; });
-    };
-    CHECK_FALSE(find(everywhere.port).loopback);
-    CHECK(find(loopback.port).loopback);
-    CHECK(find(everywhere.port).inode > 0);
+    accepted.send("200");
+    client.receive();
+    const auto answered = world.clock.now();
+    while (!resting() && world.clock.now() < answered + 5s) {
+    }
+    REQUIRE(resting());
+    CHECK(*resting() >= answered - 100ms);
+    client.send("GET");
+    accepted.receive();
+    CHECK_FALSE(resting());
 }
 
 TEST_CASE("evidence: configured ports win, then named ones, then what the tree listens on") {
-    asio::io_context io;
-    const auto clock = boot_clock(io.get_executor());
-    FixedProcess process;
+    World world;
     const Listening server;
-    const Socket client(server.connect(true));
+    const Socket client = server.connect();
     SUBCASE("found") {
-        const auto evidence = task_connections(*clock, {}, {&process}, false);
+        const auto evidence = world.evidence({}, true);
         CHECK(evidence->listening() == true);
-        CHECK(evidence->open()->size() >= 1);
+        CHECK(count(*evidence) >= 1);
+        CHECK(evidence->ports().contains(server.port));
     }
     SUBCASE("named: what was found before counts no more") {
-        const auto evidence = task_connections(*clock, {}, {&process}, false);
+        const Listening other;
+        const auto evidence = world.evidence({}, true);
         evidence->open();
-        evidence->named(1);
-        CHECK(evidence->open()->empty());
-        CHECK(evidence->listening() == false);
+        evidence->named(other.port);
+        CHECK(evidence->listening() == true);
+        CHECK(count(*evidence) == 0);
     }
     SUBCASE("configured: nobody else's word counts") {
-        const auto evidence = task_connections(*clock, {server.port}, {}, false);
+        const auto evidence = world.evidence({server.port});
         evidence->named(1);
-        CHECK(evidence->open()->size() == 1);
+        CHECK(count(*evidence) == 1);
         CHECK(evidence->listening() == true);
     }
     SUBCASE("nothing known is no evidence, and no evidence isn't zero") {
-        const auto evidence = task_connections(*clock, {}, {}, false);
+        const auto evidence = world.evidence({});
         CHECK_FALSE(evidence->open());
+        CHECK(evidence->trouble() == "no port of the task is known");
     }
     SUBCASE("as PID 1: every listener but loopback's and our own") {
-        const auto evidence = task_connections(*clock, {}, {}, true);
-        const auto seen = evidence->open();  // the one here is our own
-        CHECK((!seen || std::none_of(seen->begin(), seen->end(), [&server](const Connection& each) {
-            return each.port == server.port;
-        })));
+        const auto evidence = world.evidence({}, false, true);
+        evidence->open();
+        CHECK_FALSE(evidence->ports().contains(server.port));  // the one here is our own
     }
 }
 
+TEST_CASE("evidence: a port that nobody ever listened on is a mistake, not zero") {
+    World world;
+    const Listening server;
+    const auto wrong = world.evidence({1});
+    CHECK_FALSE(wrong->open());
+    CHECK(wrong->trouble() == "nobody has ever listened on port 1");
+    const auto half_wrong = world.evidence({1, server.port});
+    CHECK(half_wrong->open());
+    CHECK(half_wrong->trouble() == "nobody has ever listened on port 1");
+}
+
 TEST_CASE("evidence: a port is remembered when its listener has closed") {
-    asio::io_context io;
-    const auto clock = boot_clock(io.get_executor());
-    FixedProcess process;
+    World world;
     Listening server;
-    const Socket client(server.connect(true)), accepted(server.accept());
-    const auto evidence = task_connections(*clock, {}, {&process}, false);
+    const Socket client = server.connect(), accepted = server.accept();
+    const auto evidence = world.evidence({}, true);
     CHECK(evidence->listening() == true);
     server.socket.close();
-    CHECK(open_on(server.port) == 1);
-    const auto seen = *evidence->open();
+    const auto seen = evidence->open().value();
     CHECK(std::any_of(seen.begin(), seen.end(),
-                      [&server](const Connection& each) { return each.port == server.port; }));
+                      [&server](const auto& each) { return each.second.port == server.port; }));
+}
+
+TEST_CASE("evidence: the kernel tells of a close, without a look and of no other port's") {
+    World world(false);
+    const Listening server, other;
+    const Socket client = server.connect(), elsewhere = other.connect();
+    Socket accepted = server.accept(), accepted_elsewhere = other.accept();
+    const auto evidence = world.evidence({server.port});
+    evidence->watch();
+    const auto cookie = evidence->open().value().begin()->first;
+    accepted_elsewhere.close();
+    accepted.close();
+    const auto news = world.next(*evidence);
+    CHECK(news.closed == std::vector{cookie});
+    CHECK_FALSE(news.looked);
+    evidence->unwatch();
+}
+
+TEST_CASE("evidence: each task hears of its own ports, from one subscription") {
+    World world(false);
+    const Listening one, two;
+    const Socket first = one.connect(), second = two.connect();
+    Socket accepted_first = one.accept(), accepted_second = two.accept();
+    const auto of_one = world.evidence({one.port}), of_two = world.evidence({two.port});
+    of_one->watch();
+    of_two->watch();
+    const auto cookie = of_two->open().value().begin()->first;
+    accepted_first.close();
+    CHECK(world.next(*of_one).closed.size() == 1);
+    of_one->unwatch();
+    accepted_second.close();
+    CHECK(world.next(*of_two).closed == std::vector{cookie});
+    of_two->unwatch();
+}
+
+TEST_CASE("evidence: watched again after the last one left") {
+    World world(false);
+    const Listening server;
+    for (int round = 0; round < 3; ++round) {
+        const auto evidence = world.evidence({server.port});
+        const Socket client = server.connect();
+        Socket accepted = server.accept();
+        evidence->watch();
+        accepted.close();
+        CHECK(world.next(*evidence).closed.size() == 1);
+        evidence->unwatch();
+    }
+    CHECK(world.log.lines.empty());
+}
+
+TEST_CASE("evidence: one that comes and goes between two looks is told of") {
+    World world(false);
+    const Listening server;
+    const auto evidence = world.evidence({server.port});
+    evidence->watch();
+    CHECK(count(*evidence) == 0);
+    {
+        const Socket client = server.connect();
+        server.accept().close();
+    }
+    const auto news = world.next(*evidence);
+    CHECK(news.closed.size() == 1);
+    evidence->unwatch();
+}
+
+TEST_CASE("evidence: what the service has closed before the look is no news when it ends") {
+    World world(false);
+    const Listening server;
+    const auto evidence = world.evidence({server.port});
+    Socket client = server.connect();
+    server.accept().close();  // FIN_WAIT2 until the client closes too
+    evidence->watch();
+    CHECK(count(*evidence) == 0);
+    Socket last = server.connect(), accepted_last = server.accept();
+    client.close();
+    accepted_last.close();
+    const auto news = world.next(*evidence);
+    CHECK(news.closed.size() == 1);
+    evidence->unwatch();
+}
+
+TEST_CASE("evidence: more closes than the kernel keeps lead to a look at once") {
+    World world(false);
+    const Listening server;
+    const auto evidence = world.evidence({server.port});
+    evidence->watch();
+    const Socket stays = server.connect(), accepted = server.accept();
+    for (int burst = 0; burst < 1000 && !has_dropped_events(); ++burst) {
+        for (int number = 0; number < 100; ++number) {  // nobody reads meanwhile
+            const Socket client = server.connect();
+            server.accept().reset();  // nothing of it stays in TIME_WAIT
+        }
+    }
+    REQUIRE(has_dropped_events());
+    auto news = world.next(*evidence);
+    while (!news.looked) news = world.next(*evidence);
+    REQUIRE(news.open);
+    CHECK(news.open->size() == 1);
+    evidence->unwatch();
+}
+
+TEST_CASE("evidence: where the kernel tells of no close, a look once a second does") {
+    World world;
+    const Listening server;
+    const auto evidence = world.evidence({server.port});
+    Socket client = server.connect(), accepted = server.accept();
+    evidence->watch();
+    CHECK(count(*evidence) == 1);
+    client.reset();  // while the service holds its descriptor: no event
+    const auto news = world.next(*evidence);
+    CHECK(news.closed.empty());
+    CHECK(news.looked);
+    REQUIRE(news.open);
+    CHECK(news.open->empty());
+    evidence->unwatch();
 }

@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+#include <array>
 #include <csignal>
 #include <functional>
 #include <map>
@@ -170,44 +172,90 @@ class FakeLoadBalancer final : public LoadBalancer {
     std::optional<Clock::duration> since_;
 };
 
-/// What the kernel would tell: connections that come and go at given times.
+/// What the kernel would tell: connections that come and go at given times. It is told of each end
+/// in that moment, and looks once a second.
 class FakeEvidence final : public Evidence {
  public:
     struct Visit {
         Clock::duration from{}, to = Clock::duration::max();
-        std::optional<Clock::duration> rests_from;  ///< at rest since then
+        std::optional<Clock::duration> rests_from;  ///< at rest since then …
+        std::optional<Clock::duration> works_from;  ///< … until then
+        std::array<unsigned char, 4> peer = {127, 0, 0, 1};
     };
     explicit FakeEvidence(Sim& sim) : sim_(sim) {}
 
     std::vector<Visit> visits;
     bool blind = false;   ///< nothing can be known
     bool throws = false;  ///< looking fails
+    bool tells_closes = true;
     Clock::duration listens_from{};
     std::vector<std::uint16_t> named_ports;
+    int looks = 0;  ///< those asked for by `open`
 
-    std::optional<std::vector<Connection>> open() override {
-        if (throws) throw std::runtime_error("cannot dump sockets: denied");
-        if (blind) return std::nullopt;
-        const auto now = sim_.clock.now().time_since_epoch();
-        std::vector<Connection> seen;
-        for (std::size_t index = 0; index < visits.size(); ++index) {
-            const Visit& visit = visits[index];
-            if (now < visit.from || now >= visit.to) continue;
-            Connection connection{.cookie = index + 1, .port = 8081, .peer = "127.0.0.1"};
-            if (visit.rests_from && now >= *visit.rests_from)
-                connection.at_rest = now - *visit.rests_from;
-            seen.push_back(std::move(connection));
+    std::optional<Connections> open() override {
+        ++looks;
+        return seen();
+    }
+    std::string trouble() const override { return blind ? "no port of the task is known" : ""; }
+    void watch() override {
+        watched_ = true;
+        told_until_ = now();
+        next_look_ = now() + 1s;
+    }
+    void unwatch() override { watched_ = false; }
+    awaitable<News> news() override {
+        if (!watched_) co_await sim_.clock.sleep_until(never);
+        auto next = next_look_;
+        for (const Visit& visit : visits) {
+            if (tells_closes && visit.to > told_until_) next = std::min(next, visit.to);
         }
-        return seen;
+        co_await sim_.clock.sleep_until(Clock::time_point(next));
+        News news;
+        for (std::size_t index = 0; tells_closes && index < visits.size(); ++index) {
+            const auto to = visits[index].to;
+            if (to > told_until_ && to <= now()) news.closed.push_back(index + 1);
+        }
+        told_until_ = now();
+        if (now() >= next_look_) {
+            news.looked = true;
+            news.open = seen();
+            next_look_ = now() + 1s;
+        }
+        co_return news;
     }
     std::optional<bool> listening() override {
         if (blind) return std::nullopt;
-        return sim_.clock.now().time_since_epoch() >= listens_from;
+        return now() >= listens_from;
     }
     void named(std::uint16_t port) override { named_ports.push_back(port); }
+    std::set<std::uint16_t> ports() const override {
+        return {named_ports.begin(), named_ports.end()};
+    }
 
  private:
+    Clock::duration now() const { return sim_.clock.now().time_since_epoch(); }
+    std::optional<Connections> seen() const {
+        if (throws) throw std::runtime_error("cannot dump sockets: denied");
+        if (blind) return std::nullopt;
+        Connections open;
+        for (std::size_t index = 0; index < visits.size(); ++index) {
+            const Visit& visit = visits[index];
+            if (now() < visit.from || now() >= visit.to) continue;
+            Connection connection{.port = 8081,
+                                  .peer = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff},
+                                  .rests_since = std::nullopt};
+            std::copy(visit.peer.begin(), visit.peer.end(), connection.peer.begin() + 12);
+            const bool works = visit.works_from && now() >= *visit.works_from;
+            if (visit.rests_from && now() >= *visit.rests_from && !works)
+                connection.rests_since = Clock::time_point(*visit.rests_from);
+            open[index + 1] = connection;
+        }
+        return open;
+    }
+
     Sim& sim_;
+    bool watched_ = false;
+    Clock::duration told_until_{}, next_look_{};
 };
 
 /// Remembers every record; may be slow, or broken.

@@ -65,6 +65,8 @@ TEST_CASE("readiness URLs are understood") {
     CHECK(plain.target == "/");
     CHECK(plain.fail == 503);
     CHECK(plain.fails == 3);
+    CHECK_FALSE(plain.agent_check);
+    CHECK(parse_load_balancer_url("readiness://[::]:8081/r?agent-check=8082").agent_check == 8082);
 }
 
 TEST_CASE("an unknown scheme is refused with those that are known") {
@@ -143,6 +145,12 @@ TEST_CASE("parameters out of range are refused with what was expected") {
     check_trouble(ready + "fails=0", "fails is '0', expected a number of probes, 1 to 1000");
     check_trouble(ready + "fails=99999999999999999999",
                   "fails is '99999999999999999999', expected a number of probes, 1 to 1000");
+    for (const std::string port : {"0", "70000", "", "8081", "x", "8082,8083"}) {
+        CAPTURE(port);
+        check_trouble(
+            ready + "agent-check=" + port,
+            "agent-check is '" + port + "', expected a port, 1 to 65535, other than the URL's own");
+    }
 }
 
 TEST_CASE("an unknown parameter is refused, and the nearest suggested") {
@@ -155,11 +163,14 @@ TEST_CASE("an unknown parameter is refused, and the nearest suggested") {
     check_trouble(socket + "fails=3",
                   "unknown parameter 'fails': expected one of server, register, drain, timeout, "
                   "settle, port");
-    check_trouble("readiness://127.0.0.1:8081/r?agent-check=8082",
-                  "parameter 'agent-check' is not supported yet");
+    check_trouble(socket + "agent-check=8082",
+                  "unknown parameter 'agent-check': expected one of server, register, drain, "
+                  "timeout, settle, port");
+    check_trouble("readiness://127.0.0.1:8081/r?agent_check=8082",
+                  "unknown parameter 'agent_check': did you mean 'agent-check'?");
     check_trouble("readiness://127.0.0.1:8081/r?server=b/s",
                   "unknown parameter 'server': expected one of register, drain, timeout, settle, "
-                  "port, fail, fails");
+                  "port, fail, fails, agent-check");
 }
 
 TEST_CASE("trouble with an endless URL is one short line") {
