@@ -133,11 +133,7 @@ class Resting(drains.DrainTest):
         stream = client.socket.makefile("rb")
         whole_answer(stream), whole_answer(stream)
 
-    def probed(self, client):
-        keep_probing(client)
-        client.get("/")
-
-    WAYS = (one, two_back_to_back, fifty, spaced, slow_then_quick, quick_then_slow, large, streamed, pipelined, probed)
+    WAYS = (one, two_back_to_back, fifty, spaced, slow_then_quick, quick_then_slow, large, streamed, pipelined)
 
     def test_they_hold_nothing(self):
         self.start_agent(drain="idle", delay=8)

@@ -144,11 +144,15 @@ over()
         self.client()
         self.assert_held_by(self.client(other))
 
-    def test_no_port_known_is_no_evidence_and_that_is_the_full_delay(self):
-        self.service, self.port = self.journal(), 0
-        self.agent.run("web", *self.scripted("say('up'); over()"), load_balancers=[self.readiness()],
-                       flags=["--deregistration-delay", "2"])
+    def serve_unregistered(self, script, *flags):
+        """It is the load balancer's business to know where the task is."""
+        self.service, self.port = self.journal(), free_port()
+        self.agent.run("web", *self.scripted(script + "say('up'); over()"), flags=flags,
+                       load_balancers=[self.readiness() + "&register=0"])
         wait_until(lambda: self.service.events("up"), "the service")
+
+    def test_no_port_known_is_no_evidence_and_that_is_the_full_delay(self):
+        self.serve_unregistered("", "--deregistration-delay", 2)
         self.begin_stop(evidence=False)
         _, drain = self.end_stop()
         self.assertEqual(drain["outcome"], "timed_out")
@@ -157,7 +161,7 @@ over()
 
     def test_a_port_that_nobody_ever_listened_on_is_no_evidence(self):
         wrong = free_port()
-        self.serve_script("serve(listen(port)); over()", flags=["--port", wrong, "--deregistration-delay", "2"])
+        self.serve_unregistered("serve(listen(port));", "--port", wrong, "--deregistration-delay", 2)
         self.begin_stop(evidence=False)
         _, drain = self.end_stop()
         self.assertEqual(drain["outcome"], "timed_out")
