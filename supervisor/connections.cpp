@@ -10,23 +10,6 @@
 namespace lastcall {
 namespace {
 
-/// Whether somebody may still be waiting at the other end. A connection that the service has
-/// closed counts until the client has the last byte; the FIN behind it counts as one.
-bool is_open(const TcpSocket& socket) {
-    switch (socket.state) {
-        case TcpState::established:
-        case TcpState::syn_recv:
-        case TcpState::close_wait:
-            return true;
-        case TcpState::fin_wait1:
-        case TcpState::closing:
-        case TcpState::last_ack:
-            return socket.unsent > 1;
-        default:
-            return false;
-    }
-}
-
 class TaskConnections final : public Evidence {
  public:
     TaskConnections(Clock& clock, asio::any_io_executor executor, Sockets& sockets, Ports ports)
@@ -37,6 +20,12 @@ class TaskConnections final : public Evidence {
         if (!watched_) find_ports();  // the regular look does it: a close must not wait for it
         if (!is_known()) return std::nullopt;
         return understand(sockets_.of(ports_.known()));
+    }
+
+    std::optional<std::int64_t> count() override {
+        if (!watched_) find_ports();
+        if (!is_known()) return std::nullopt;
+        return sockets_.count(ports_.known());
     }
 
     std::string trouble() const override {

@@ -25,6 +25,11 @@ Leaving::Leaving(Scene scene, std::vector<Watch> watches)
           scene.clock.now().time_since_epoch().count())) {}
 
 awaitable<void> Leaving::drain() {
+    co_await until_drained();
+    drained_ = true;
+}
+
+awaitable<void> Leaving::until_drained() {
     auto& [executor, clock, log, recorder, limits, evidence_, gone, settings] = scene_;
     if (!limits.drains) {
         co_await recorder.skip(Phase::drain, "", "no drain wanted", limits.undrained_by);
@@ -181,8 +186,8 @@ awaitable<void> Leaving::ask(Watch& watch, Bell& now) {
         const bool answered = co_await report(watch);
         news_.ring();
         const auto asked = scene_.clock.now();
-        auto pause = draining_ ? membership.poll : std::max(membership.poll, ask_again);
-        if (draining_ && answered) pause = std::min(pause, watch.report->again.value_or(pause));
+        auto pause = drained_ ? std::max(membership.poll, ask_again) : membership.poll;
+        if (!drained_ && answered) pause = std::min(pause, watch.report->again.value_or(pause));
         // A connection that closes may have been the last that it waits for.
         const auto closed = co_await before(scene_.clock, asked + pause, done(now.heard()));
         if (closed) co_await scene_.clock.sleep_until(asked + std::min(pause, breath));
@@ -242,6 +247,11 @@ std::optional<std::int64_t> Leaving::connections() const {
     return most;
 }
 
+std::optional<std::int64_t> Leaving::open() const {
+    const auto& here = occupancy_.here();
+    return here ? std::optional(static_cast<std::int64_t>(here->size())) : std::nullopt;
+}
+
 std::string Leaving::waiting_for() const {
     std::string text;
     for (const auto* watch : unsatisfied_) {
@@ -250,9 +260,13 @@ std::string Leaving::waiting_for() const {
         if (knows_all(*watch) && report && report->connections) {
             text += fmt::format("{} in flight at {}", *report->connections, watch->membership.url);
         } else if (const auto& here = occupancy_.here()) {
-            const std::size_t open = here->size();
-            text += fmt::format("{} open connection{} behind {}", open, open == 1 ? "" : "s",
-                                watch->membership.url);
+            const auto open = static_cast<std::int64_t>(here->size());
+            const auto left =
+                waited_for(*here, watch->mode, scene_.clock.now(), scene_.settings.drain_idle);
+            text += left == 0 ? "no connection to come"
+                              : fmt::format("{} open connection{}", left, left == 1 ? "" : "s");
+            if (open > left) text += fmt::format(" ({} at rest)", open - left);
+            text += " behind " + watch->membership.url;
         } else {
             text += fmt::format("{} (no evidence of connections)", watch->membership.url);
         }

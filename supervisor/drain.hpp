@@ -44,6 +44,7 @@ class Leaving {
 
     /// Left now, of those that are waited for.
     std::optional<std::int64_t> connections() const;
+    std::optional<std::int64_t> open() const;  ///< all that the kernel shows
     std::string waiting_for() const;
 
  private:
@@ -57,6 +58,7 @@ class Leaving {
     awaitable<bool> report(Watch& watch);
     void hear_the_kernel();
     awaitable<void> hear();
+    awaitable<void> until_drained();
     awaitable<bool> all_satisfied();
     bool verdict();
     Clock::time_point next_moment() const;
@@ -74,7 +76,7 @@ class Leaving {
     std::list<Bell> asked_now_;  ///< one for each load balancer that is asked
     Gate asking_;
     std::minstd_rand random_;
-    bool draining_ = false, heard_ = false;
+    bool heard_ = false, draining_ = false, drained_ = false;
     std::string trouble_said_;
 };
 

@@ -210,7 +210,6 @@ std::optional<std::vector<TcpSocket>> sock_diag_listeners() {
 }
 
 std::optional<std::vector<TcpSocket>> sock_diag_of(const std::set<std::uint16_t>& ports) {
-    if (ports.empty()) return std::vector<TcpSocket>();
     return Netlink().dump(all_but_the_dead, ports);
 }
 

@@ -15,8 +15,8 @@ namespace lastcall {
 /// Those that are listened on:
 std::optional<std::vector<TcpSocket>> sock_diag_listeners();
 
-/// Those of these local ports, in every state but LISTEN and TIME_WAIT. One dump, whatever the
-/// number of ports; its cost is that of walking all of the namespace's sockets.
+/// Those of these local ports (none: of all), in every state but LISTEN and TIME_WAIT. One dump,
+/// whatever the number of ports; its cost is that of walking all of the namespace's sockets.
 std::optional<std::vector<TcpSocket>> sock_diag_of(const std::set<std::uint16_t>& ports);
 
 }  // namespace lastcall

@@ -13,7 +13,8 @@ constexpr Clock::duration look_again = 1s;  // a safety net, where events tell t
 constexpr Clock::duration soonest = 10ms;   // between two looks
 constexpr Clock::duration latest = 250ms;   // between two looks, where there are no events
 constexpr Clock::duration for_each_left = 1ms;
-constexpr int share = 10;  // looks take at most so little of the time: a tenth
+constexpr Clock::duration still_good = 100ms;  // a count, for people
+constexpr int share = 10;                      // looks take at most so little of the time: a tenth
 
 }  // namespace
 
@@ -42,6 +43,25 @@ std::optional<std::vector<TcpSocket>> Sockets::of(const std::set<std::uint16_t>&
         do_without_netlink();
     }
     return proc_net_tcp(ports);
+}
+
+std::optional<std::int64_t> Sockets::count(const std::set<std::uint16_t>& ports) {
+    const auto now = clock_.now();
+    if (by_proc_ || !counted_at_ || now - *counted_at_ > still_good) {
+        const auto all = by_proc_ ? of(ports) : sock_diag_of({});
+        if (!all) return std::nullopt;
+        counted_.clear();
+        for (const auto& socket : *all) {
+            if (is_open(socket)) ++counted_[socket.port];
+        }
+        counted_at_ = now;
+    }
+    std::int64_t sum = 0;
+    for (const auto port : ports) {
+        const auto place = counted_.find(port);
+        if (place != counted_.end()) sum += place->second;
+    }
+    return sum;
 }
 
 void Sockets::join(Inbox& inbox) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -39,6 +40,9 @@ class Sockets {
     std::optional<std::vector<TcpSocket>> listeners();
     /// Those of these local ports, now, in every state but LISTEN and TIME_WAIT.
     std::optional<std::vector<TcpSocket>> of(const std::set<std::uint16_t>& ports);
+    /// How many of these ports are open, at most a tenth of a second ago: one look for all who ask
+    /// in that time.
+    std::optional<std::int64_t> count(const std::set<std::uint16_t>& ports);
 
     /// From here on the inbox is filled, until `leave`.
     void join(Inbox& inbox);
@@ -63,12 +67,14 @@ class Sockets {
     Bell sooner_;  ///< look at once, or see that nobody is left
     std::set<Inbox*> inboxes_;
     std::shared_ptr<CloseEvents> events_;  ///< the coroutine that reads them owns them too
-    bool looking_ = false;                 ///< look_regularly is alive
-    bool by_proc_ = false;                 ///< netlink is forbidden: from /proc
-    bool without_events_ = false;          ///< they can't be had
-    bool lost_ = false;                    ///< events; a look is due
-    std::size_t left_ = 0;                 ///< open ones, at the last look
-    Clock::duration cost_{};               ///< of the last look
+    std::map<std::uint16_t, std::int64_t> counted_;  ///< open ones by port, of the namespace …
+    std::optional<Clock::time_point> counted_at_;    ///< … then
+    bool looking_ = false;                           ///< look_regularly is alive
+    bool by_proc_ = false;                           ///< netlink is forbidden: from /proc
+    bool without_events_ = false;                    ///< they can't be had
+    bool lost_ = false;                              ///< events; a look is due
+    std::size_t left_ = 0;                           ///< open ones, at the last look
+    Clock::duration cost_{};                         ///< of the last look
 };
 
 }  // namespace lastcall

@@ -237,6 +237,7 @@ StopProgress Stop::progress() const {
         case Phase::drain:
             progress.next = Phase::sigterm;
             progress.connections = leaving_.connections();
+            progress.open = leaving_.open();
             progress.waiting_for = leaving_.waiting_for();
             at = limits_.leave.at();
             break;

@@ -28,7 +28,8 @@ struct StopScene {
 /// How a stop is going: what `stop` on a terminal shows.
 struct StopProgress {
     StopRecord record;
-    std::optional<std::int64_t> connections;  ///< left now, while draining
+    std::optional<std::int64_t> connections;  ///< left to wait for now, while draining …
+    std::optional<std::int64_t> open;         ///< … and all that are open, at rest or not
     std::string waiting_for;                  ///< "3 in flight at haproxy:…", for people
     std::optional<Phase> next;                ///< what comes when the current wait is over …
     std::optional<Clock::duration> next_in;   ///< … at the latest in so long

@@ -146,6 +146,8 @@ awaitable<void> Supervisor::Impl::live(std::shared_ptr<Task> task) {
     for (const auto& process : task->processes) co_await process->empty();
     task->state.last_status = TaskStatus::stopped;  // an unkillable one, in the end
     if (!task->state.stopped_at) task->state.stopped_at = around_.clock.utc();
+    task->stop.reset();  // what it held is free for the next task of that name
+    task->watches.clear();
     co_await around_.clock.sleep_until(after(around_.clock.now(), around_.cleanup_wait));
     const auto there = tasks_.find(task->state.definition.name);
     if (there != tasks_.end() && there->second == task) tasks_.erase(there);
@@ -226,11 +228,12 @@ TaskView Supervisor::Impl::view(Task& task) {
     TaskView view{.state = task.state};
     const bool over = task.ended.is_set();
     if (over) view.survivors = task.record.survivors;
-    if (!over && task.evidence) {
-        const auto open = task.evidence->open();
-        if (open) view.connections = static_cast<std::int64_t>(open->size());
-    }
     if (!over && task.stop) view.stop = task.stop->progress();
+    if (!over && task.evidence) {
+        const bool is_watched = view.stop && view.stop->open;
+        view.connections = is_watched ? view.stop->open : task.evidence->count();
+        view.ports = task.evidence->ports();
+    }
     return view;
 }
 

@@ -2,6 +2,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -55,6 +56,7 @@ struct Surroundings {
 struct TaskView {
     TaskState state;
     std::optional<std::int64_t> connections;  ///< open now, if the kernel can tell
+    std::set<std::uint16_t> ports;            ///< whose connections count, as far as known
     std::optional<StopProgress> stop;         ///< while it is being stopped
     std::vector<Survivor> survivors;          ///< of an unkillable one
 };

@@ -7,6 +7,21 @@
 
 namespace lastcall {
 
+bool is_open(const TcpSocket& socket) {
+    switch (socket.state) {
+        case TcpState::established:
+        case TcpState::syn_recv:
+        case TcpState::close_wait:
+            return true;
+        case TcpState::fin_wait1:
+        case TcpState::closing:
+        case TcpState::last_ack:
+            return socket.unsent > 1;
+        default:
+            return false;
+    }
+}
+
 std::string to_string(const PeerAddress& peer) {
     in6_addr address;
     std::memcpy(&address, peer.data(), sizeof address);

@@ -53,6 +53,10 @@ struct TcpSocket {
     std::optional<TcpTraffic> traffic;
 };
 
+/// Whether somebody may still be waiting at the other end. A connection that the service has
+/// closed counts until the client has the last byte; the FIN behind it counts as one.
+bool is_open(const TcpSocket& socket);
+
 /// "10.0.0.7", "2001:db8::7".
 std::string to_string(const PeerAddress& peer);
 

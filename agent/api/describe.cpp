@@ -9,8 +9,8 @@
 namespace lastcall::api {
 namespace {
 
-template <class T>
-std::vector<std::int64_t> numbers(const std::vector<T>& of) {
+template <class Ports>
+std::vector<std::int64_t> numbers(const Ports& of) {
     return {of.begin(), of.end()};
 }
 
@@ -160,7 +160,7 @@ Task describe(const TaskView& view) {
     for (const std::string& url : definition.load_balancers) {
         shape.loadBalancers.push_back(without_secrets(url));
     }
-    shape.ports = numbers(definition.ports);
+    shape.ports = view.ports.empty() ? numbers(definition.ports) : numbers(view.ports);
     shape.connections = view.connections;
     if (definition.stop.stop_timeout) {
         shape.stopTimeoutMs = milliseconds(*definition.stop.stop_timeout);

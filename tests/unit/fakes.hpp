@@ -134,6 +134,8 @@ class FakeLoadBalancer final : public LoadBalancer {
     bool throws_nonsense = false;  ///< it throws what isn't even an exception
     std::optional<Clock::duration> breaks_at;  ///< from then on it doesn't report
     bool partial = false;                      ///< it can't see all that is in flight
+    std::optional<Clock::duration> again;      ///< when asking again is worth it
+    int asked = 0;
     std::int64_t in_flight = 3;
     std::vector<Clock::duration> deregistered, registered;  ///< when it was asked
     std::optional<std::uint16_t> port;
@@ -156,6 +158,7 @@ class FakeLoadBalancer final : public LoadBalancer {
         since_ = now();
     }
     awaitable<TargetReport> state_of(const std::string&) override {
+        ++asked;
         if (breaks_at && now() >= *breaks_at) {
             throw LoadBalancerError("cannot ask: connection refused", true);
         }
@@ -163,6 +166,7 @@ class FakeLoadBalancer final : public LoadBalancer {
         co_return TargetReport{.state = unused ? TargetState::unused : TargetState::draining,
                                .connections = unused ? 0 : in_flight,
                                .port = port,
+                               .again = again,
                                .partial = partial};
     }
 
@@ -195,6 +199,10 @@ class FakeEvidence final : public Evidence {
     std::optional<Connections> open() override {
         ++looks;
         return seen();
+    }
+    std::optional<std::int64_t> count() override {
+        const auto open = seen();
+        return open ? std::optional(static_cast<std::int64_t>(open->size())) : std::nullopt;
     }
     std::string trouble() const override { return blind ? "no port of the task is known" : ""; }
     void watch() override {
