@@ -206,8 +206,8 @@ class Overflowing(drains.DrainTest):
         crowd = self.crowd(staying=1)
         self.agent.process.signal(signal.SIGCONT)
         self.assert_drains_on(1.5)
-        crowd.communicate("\n")
         closed = boot_now()
+        crowd.communicate("\n")
         self.end_stop()
         self.assert_signalled(closed, 0.1, 0.4)
 

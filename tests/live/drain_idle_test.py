@@ -122,6 +122,13 @@ class Resting(drains.DrainTest):
     def quick_then_slow(self, client):
         client.get("/"), client.get("/delay/500")
 
+    def acknowledged_at_once(self, client):
+        """No segment tells later that the answer was the last word."""
+        for path in ("/delay/300", "/", "/"):
+            client.send(path)
+            client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            client.response()
+
     def large(self, client):
         client.get(f"/bytes/{4 << 20}")
 
@@ -133,7 +140,7 @@ class Resting(drains.DrainTest):
         stream = client.socket.makefile("rb")
         whole_answer(stream), whole_answer(stream)
 
-    WAYS = (one, two_back_to_back, fifty, spaced, slow_then_quick, quick_then_slow, large, streamed, pipelined)
+    WAYS = (one, two_back_to_back, fifty, spaced, slow_then_quick, quick_then_slow, acknowledged_at_once, large, streamed, pipelined)
 
     def test_they_hold_nothing(self):
         self.start_agent(drain="idle", delay=8)
