@@ -4,6 +4,7 @@
 //   /          200 at once             /health     200, or 503 since --fail-check-on's signal
 //   /delay/MS  200 after MS            /hold       never an answer
 //   /stream/MS chunked, a byte each 50 ms for MS    /id/N    200, N is the request's id
+//   /bytes/N   N bytes at once         /ws          a WebSocket that echoes
 //
 // It keeps connections alive until the client closes them or it exits: a bad citizen, on purpose.
 #include <signal.h>
@@ -31,6 +32,7 @@
 
 #include <fmt/format.h>
 
+#include "tests/web_socket.hpp"
 #include "tests/witness.hpp"
 
 namespace {
@@ -52,7 +54,7 @@ struct Orders {
     int exit_code = 0;
     int forks = 0;
     bool setsid_child = false;
-    int fail_check_on = 0;
+    int fail_check_on = 0, goodbye_on = 0;
     std::string journal, haproxy_on_term;
 };
 
@@ -151,10 +153,24 @@ class Service {
             connection.busy = true;
             const std::string head = buffer.substr(0, size);
             buffer.erase(0, size);
+            if (head.starts_with("GET /ws ")) {
+                co_await talk(connection, head, buffer);
+                co_return;
+            }
             const bool kept = co_await answer(connection, head);
             connection.busy = false;
             if (!kept || head.find("onnection: close") != head.npos) co_return;
         }
+    }
+
+    awaitable<void> talk(Connection& connection, std::string head, std::string rest) {
+        journal_.write("request", "\"path\":\"/ws\"");
+        co_await web_sockets_.talk(std::move(connection.socket), std::move(head), std::move(rest),
+                                   [this](const std::string& message) {
+                                       journal_.write("message",
+                                                      fmt::format("\"text\":{}", quoted(message)));
+                                   });
+        journal_.write("closed", "\"path\":\"/ws\"");
     }
 
     static std::string request_id(const std::string& head, std::string_view path) {
@@ -179,8 +195,9 @@ class Service {
         std::string status = "200 OK", body = "ok\n";
         if (path.starts_with("/delay/")) co_await sleep(milliseconds(std::stoi(path.substr(7))));
         if (path.starts_with("/id/")) body = id + '\n';
+        if (path.starts_with("/bytes/")) body.assign(std::stoul(path.substr(7)), '.');
         if (check && failing_) status = "503 Service Unavailable";
-        const bool last = leaving_ && orders_.close_on_term;
+        const bool last = goodbye_ || (leaving_ && orders_.close_on_term);
         std::string reply = fmt::format("HTTP/1.1 {}\r\nX-Request-Id: {}\r\n{}", status, id,
                                         last ? "Connection: close\r\n" : "");
         if (path == "/hold") {
@@ -220,6 +237,10 @@ class Service {
             const int number = co_await signals_.async_wait(asio::use_awaitable);
             journal_.write("signal", fmt::format("\"signal\":{}", number));
             if (number == orders_.fail_check_on) failing_ = true;
+            if (number == orders_.goodbye_on) {
+                goodbye_ = true;
+                web_sockets_.say_goodbye();
+            }
             if (number != SIGTERM && number != SIGINT && number != SIGQUIT) continue;
             if (!orders_.haproxy_on_term.empty())
                 journal_.write("haproxy", fmt::format("\"answer\":{}",
@@ -255,7 +276,8 @@ class Service {
     asio::signal_set signals_;
     std::vector<tcp::acceptor> acceptors_;
     std::set<Connection*> connections_;
-    bool failing_ = false, leaving_ = false;
+    WebSockets web_sockets_;
+    bool failing_ = false, leaving_ = false, goodbye_ = false;
 };
 
 /// A descendant that nobody waits for and that ignores SIGTERM. It doesn't outlive a forgetful
@@ -300,6 +322,7 @@ const std::map<std::string, std::function<void(Orders&, const std::string&)>> op
     {"--exit-code", [](Orders& o, auto& value) { o.exit_code = std::stoi(value); }},
     {"--fork", [](Orders& o, auto& value) { o.forks = std::stoi(value); }},
     {"--fail-check-on", [](Orders& o, auto& value) { o.fail_check_on = signal_from(value); }},
+    {"--goodbye-on", [](Orders& o, auto& value) { o.goodbye_on = signal_from(value); }},
     {"--journal", [](Orders& o, auto& value) { o.journal = value; }},
     {"--haproxy-on-term", [](Orders& o, auto& value) { o.haproxy_on_term = value; }},
 };

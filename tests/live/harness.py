@@ -23,7 +23,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BIN = pathlib.Path(os.environ.get("LASTCALL_BIN", ROOT / "build/release/bin"))
 AGENT, AGENTCTL = str(BIN / "agent"), str(BIN / "agentctl")
-OBEDIENT, LOAD = str(BIN / "obedient"), str(BIN / "load")
+OBEDIENT, LOAD, FORBID = str(BIN / "obedient"), str(BIN / "load"), str(BIN / "forbid")
 HAPROXY = shutil.which("haproxy") or "/usr/sbin/haproxy"
 
 # A busy two-core machine, and sanitizers, are slow at times, never early: lower bounds are strict,
@@ -46,6 +46,15 @@ def wait_until(condition, what, seconds=15.0):
         time.sleep(0.005)
 
 
+def assert_stays(condition, what, seconds):
+    """Fails if `condition` is once not true within `seconds`: what mustn't happen takes time to not happen."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not condition():
+            raise AssertionError(f"it wasn't so for {seconds} s: {what}")
+        time.sleep(0.01)
+
+
 def boot_now():
     """Seconds of CLOCK_BOOTTIME: what services, clients and agents stamp events with."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -63,7 +72,7 @@ _given_ports = set()
 
 def free_port(address="127.0.0.1"):
     while True:
-        with socket.socket() as probe:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
             probe.bind((address, 0))
             port = probe.getsockname()[1]
         if port not in _given_ports:
@@ -161,26 +170,29 @@ class ServiceJournal:
 
 
 class Haproxy:
-    """HAProxy with one http backend "web" of the given servers, and an admin socket.
+    """HAProxy with one backend "web" of the given servers, and an admin socket.
 
     The servers begin in maintenance, so that `wait_ready` sees a registration and nothing else.
+    `server_options` may differ by server (a dict); `backend` are further lines of that section.
     """
 
-    def __init__(self, test, servers, check=False, level="admin", server_options="disabled"):
+    def __init__(self, test, servers, check=False, level="admin", server_options="disabled", mode="http",
+                 backend=()):
         self.test, self.servers = test, dict(servers)
         self.port, self.admin_port = free_port(), free_port()
         self.socket = test.dir / "haproxy.sock"
         self.config = test.dir / "haproxy.cfg"
         checked = "check inter 100ms fall 2 rise 1" if check else ""
-        lines = [f"    server {name} 127.0.0.1:{port} {checked} {server_options}"
-                 for name, port in self.servers.items()]
+        of = server_options if isinstance(server_options, dict) else dict.fromkeys(self.servers, server_options)
+        lines = [f"    {line}" for line in backend]
+        lines += [f"    server {name} 127.0.0.1:{port} {checked} {of[name]}" for name, port in self.servers.items()]
         self.config.write_text(f"""
 global
     stats socket {self.socket} mode 600 level {level}
     stats socket ipv4@127.0.0.1:{self.admin_port} level {level}
     maxconn 2000
 defaults
-    mode http
+    mode {mode}
     timeout connect 2s
     timeout client 60s
     timeout server 60s
@@ -252,8 +264,8 @@ def server_of(answer, name):
 class Client:
     """One keep-alive connection, held by hand."""
 
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+    def __init__(self, port, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, port), timeout=20)
 
     def send(self, path):
         self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
@@ -273,12 +285,16 @@ class Client:
         return self.send(path).response()
 
     def closed(self):
+        patience = self.socket.gettimeout()
+        self.socket.setblocking(False)  # Python would wait for a byte before it asks the kernel
         try:
-            return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            return self.socket.recv(1, socket.MSG_PEEK) == b""
         except BlockingIOError:
             return False
         except ConnectionError:
             return True
+        finally:
+            self.socket.settimeout(patience)
 
     def close(self):
         self.socket.close()
