@@ -5,6 +5,7 @@
 
 #include "supervisor/passive_opens.hpp"
 #include "supervisor/ports.hpp"
+#include "supervisor/proc_net_tcp.hpp"
 #include "supervisor/rest.hpp"
 #include "supervisor/sockets.hpp"
 
@@ -45,9 +46,10 @@ class TaskConnections final : public Evidence {
         return tells_ ? "" : "the kernel doesn't tell";
     }
 
-    void watch() override {
+    void watch(bool rest) override {
         if (watched_) return;
         watched_ = true;
+        rest_matters_ = rest;
         ports_.find(true);
         inbox_.ports = ports_.known();
         sockets_.join(inbox_);
@@ -76,6 +78,10 @@ class TaskConnections final : public Evidence {
             look = sockets_.of(ports_.known());
         }
         if (is_known()) news.open = understand(std::move(look));
+        // They may have closed after that look.
+        for (const auto cookie : news.closed) {
+            if (news.open) news.open->erase(cookie);
+        }
         opens_at_look_ = opens;
         co_return news;
     }
@@ -118,8 +124,32 @@ class TaskConnections final : public Evidence {
                 .port = socket.port, .peer = socket.peer, .rests_since = rest.look(socket, now)};
         }
         rests_ = std::move(rests);
+        if (rest_matters_) remove_doubts(*sockets, open, now);
         seen_ = seen_ || !open.empty();
         return open;
+    }
+
+    /// Reads the kernel's whole table as text, but only for who has been at work since the last
+    /// time.
+    void remove_doubts(const std::vector<TcpSocket>& sockets, Connections& open,
+                       Clock::time_point now) {
+        std::unordered_map<std::uint64_t, const TcpSocket*> doubtful;
+        for (const TcpSocket& socket : sockets) {
+            const auto rest = rests_.find(socket.cookie);
+            if (rest == rests_.end() || !rest->second.is_doubtful() || socket.inode == 0) continue;
+            doubtful[socket.inode] = &socket;
+        }
+        if (doubtful.empty()) return;
+        const auto modes = proc_net_tcp(ports_.known());
+        if (!modes) return;
+        for (const TcpSocket& mode : *modes) {
+            const auto place = doubtful.find(mode.inode);
+            if (place == doubtful.end() || !mode.interactive) continue;
+            const TcpSocket& socket = *place->second;
+            Rest& rest = rests_[socket.cookie];
+            rest.interactive(*mode.interactive);
+            open[socket.cookie].rests_since = rest.look(socket, now);
+        }
     }
 
     Clock& clock_;
@@ -129,7 +159,7 @@ class TaskConnections final : public Evidence {
     std::unordered_map<std::uint64_t, Rest> rests_;  ///< by cookie
     std::set<std::uint64_t> no_news_;                ///< whose end is none: they didn't count
     std::optional<std::uint64_t> opens_at_look_;     ///< passive_opens before the last look
-    bool watched_ = false, tells_ = true;
+    bool watched_ = false, tells_ = true, rest_matters_ = false;
     bool seen_ = false;  ///< somebody was connected once, so the ports are right
 };
 

@@ -49,8 +49,9 @@ class Evidence {
     /// Why there is none, or what is odd about it, for people; empty: nothing.
     virtual std::string trouble() const = 0;
 
-    /// From here on, until `unwatch`, the kernel tells.
-    virtual void watch() = 0;
+    /// From here on, until `unwatch`, the kernel tells. `rest`: who is at rest matters, and what
+    /// tells it may cost more.
+    virtual void watch(bool rest) = 0;
     virtual void unwatch() = 0;
     /// Waits for news, while watched: closes in the moment that they happen, and a look once a
     /// second. For one listener.

@@ -128,7 +128,10 @@ void Leaving::hear_the_kernel() {
     heard_ = true;
     // Caught here: what isn't heard is looked at, at the moments that other news bring.
     try {
-        scene_.evidence.watch();
+        const bool rest = std::any_of(watches_.begin(), watches_.end(), [](const Watch& watch) {
+            return watch.mode == DrainMode::idle;
+        });
+        scene_.evidence.watch(rest);
         asking_.spawn(hear(), {});
     } catch (...) {
         scene_.log.say(Level::warn, "Closing connections can't be heard of",

@@ -101,6 +101,10 @@ std::optional<TcpSocket> socket_of(std::string_view line, bool v6,
     if (!number(queues.substr(colon + 1), 16, socket.unread)) return std::nullopt;
     for (int skipped = 0; skipped < 4; ++skipped) word(line);  // timers, retries, user, probes
     if (!number(word(line), 10, socket.inode)) return std::nullopt;
+    // References, address, retransmission time, ACK time; then quick ACKs left * 2 + interactive.
+    for (int skipped = 0; skipped < 4; ++skipped) word(line);
+    unsigned mode = 0;
+    if (number(word(line), 10, mode)) socket.interactive = (mode & 1) != 0;
 
     PeerAddress local;
     if (!address(ours.address_text, v6, local) || !theirs.read(remote)) return std::nullopt;

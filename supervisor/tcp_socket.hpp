@@ -51,6 +51,9 @@ struct TcpSocket {
                                ///< directory; 0: unknown
     bool loopback = false;     ///< bound to 127.0.0.0/8 or ::1
     std::optional<TcpTraffic> traffic;
+    /// Our ACKs wait for data to go with (pingpong mode, net/ipv4/tcp_ipv4.c); /proc alone shows
+    /// it.
+    std::optional<bool> interactive;
 };
 
 /// Whether somebody may still be waiting at the other end. A connection that the service has

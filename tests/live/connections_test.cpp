@@ -219,7 +219,7 @@ TEST_CASE("evidence: the kernel tells of a close, without a look and of no other
     const Socket client = server.connect(), elsewhere = other.connect();
     Socket accepted = server.accept(), accepted_elsewhere = other.accept();
     const auto evidence = world.evidence({server.port});
-    evidence->watch();
+    evidence->watch(false);
     const auto cookie = evidence->open().value().begin()->first;
     accepted_elsewhere.close();
     accepted.close();
@@ -235,8 +235,8 @@ TEST_CASE("evidence: each task hears of its own ports, from one subscription") {
     const Socket first = one.connect(), second = two.connect();
     Socket accepted_first = one.accept(), accepted_second = two.accept();
     const auto of_one = world.evidence({one.port}), of_two = world.evidence({two.port});
-    of_one->watch();
-    of_two->watch();
+    of_one->watch(false);
+    of_two->watch(false);
     const auto cookie = of_two->open().value().begin()->first;
     accepted_first.close();
     CHECK(world.next(*of_one).closed.size() == 1);
@@ -253,7 +253,7 @@ TEST_CASE("evidence: watched again after the last one left") {
         const auto evidence = world.evidence({server.port});
         const Socket client = server.connect();
         Socket accepted = server.accept();
-        evidence->watch();
+        evidence->watch(false);
         accepted.close();
         CHECK(world.next(*evidence).closed.size() == 1);
         evidence->unwatch();
@@ -265,7 +265,7 @@ TEST_CASE("evidence: one that comes and goes between two looks is told of") {
     World world(false);
     const Listening server;
     const auto evidence = world.evidence({server.port});
-    evidence->watch();
+    evidence->watch(false);
     CHECK(count(*evidence) == 0);
     {
         const Socket client = server.connect();
@@ -282,7 +282,7 @@ TEST_CASE("evidence: what the service has closed before the look is no news when
     const auto evidence = world.evidence({server.port});
     Socket client = server.connect();
     server.accept().close();  // FIN_WAIT2 until the client closes too
-    evidence->watch();
+    evidence->watch(false);
     CHECK(count(*evidence) == 0);
     Socket last = server.connect(), accepted_last = server.accept();
     client.close();
@@ -296,7 +296,7 @@ TEST_CASE("evidence: more closes than the kernel keeps lead to a look at once") 
     World world(false);
     const Listening server;
     const auto evidence = world.evidence({server.port});
-    evidence->watch();
+    evidence->watch(false);
     const Socket stays = server.connect(), accepted = server.accept();
     for (int burst = 0; burst < 1000 && !has_dropped_events(); ++burst) {
         for (int number = 0; number < 100; ++number) {  // nobody reads meanwhile
@@ -317,7 +317,7 @@ TEST_CASE("evidence: where the kernel tells of no close, a look once a second do
     const Listening server;
     const auto evidence = world.evidence({server.port});
     Socket client = server.connect(), accepted = server.accept();
-    evidence->watch();
+    evidence->watch(false);
     CHECK(count(*evidence) == 1);
     client.reset();  // while the service holds its descriptor: no event
     const auto news = world.next(*evidence);

@@ -209,7 +209,7 @@ class FakeEvidence final : public Evidence {
         return open ? std::optional(static_cast<std::int64_t>(open->size())) : std::nullopt;
     }
     std::string trouble() const override { return blind ? "no port of the task is known" : ""; }
-    void watch() override {
+    void watch(bool) override {
         watched_ = true;
         told_until_ = now();
         next_look_ = now() + 1s;

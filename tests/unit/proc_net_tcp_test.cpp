@@ -64,6 +64,7 @@ TEST_CASE("/proc/net/tcp: a port's sockets, but for those in TIME_WAIT") {
     CHECK(found[1].unsent == 0x21);
     CHECK(found[1].unread == 0x0b);
     CHECK(found[1].inode == 4294967299);
+    CHECK(found[1].interactive == false);
     CHECK_FALSE(found[1].loopback);
     CHECK_FALSE(found[1].traffic);
     CHECK(found[1].cgroup == 0);
@@ -146,4 +147,11 @@ TEST_CASE("/proc/net/tcp: what is no line of it is passed over, and the rest is 
     CHECK(read(std::string("\n\n\0:\n", 5) + line, false, {8080}).size() == 1);
     CHECK(read(line, true, {8080}).empty());
     CHECK(read(six, false, {8080}).empty());
+}
+
+TEST_CASE("/proc/net/tcp: a socket whose ACKs wait for data shows that") {
+    const auto text = replaced(std::string(four), " 20 4 30 10 -1", " 20 4 31 10 -1");
+    CHECK(read(text, false, {8080})[1].interactive == true);
+    const auto cut = replaced(std::string(four), " 20 4 30 10 -1", "");
+    CHECK(read(cut, false, {8080})[1].interactive == std::nullopt);
 }
