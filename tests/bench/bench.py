@@ -8,6 +8,7 @@ import os
 import platform
 import signal
 
+from draining import close_to_sigterm, crowd, many_draining
 from idle import idle
 from kill_lateness import kill_lateness
 from size import size
@@ -16,7 +17,8 @@ from table import wrapped
 from world import World
 from wrapping import wrapping
 
-MEASURES = {"wrapping": wrapping, "idle": idle, "stop": stop, "kill": kill_lateness, "size": size}
+MEASURES = {"wrapping": wrapping, "idle": idle, "stop": stop, "drain": close_to_sigterm, "crowd": crowd,
+            "drains": many_draining, "kill": kill_lateness, "size": size}
 
 
 def measured(name, options):
