@@ -33,7 +33,7 @@ def measured(name, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--markdown", action="store_true", help="print docs/BENCHMARKS.md")
-    parser.add_argument("--rounds", type=int, default=250, help="of the wrapping; the stop takes two fifths")
+    parser.add_argument("--rounds", type=int, default=250, help="of the wrapping; the stop takes two fifths, the drain twice as many")
     parser.add_argument("--batches", type=int, default=3, help="of 40 stubborn tasks each")
     parser.add_argument("--only", action="append", choices=MEASURES, help="repeatable; else all are measured")
     options = parser.parse_args()
