@@ -108,7 +108,7 @@ def close_to_sigterm(world, options):
 
 def crowd(world, options):
     """One task with a great many connections."""
-    rows = []
+    rows, beside = [], []
     for name in SIDES:
         side = Side(world, name)
         for count, closes in ((1, 1), (CROWD, max(1, options.rounds // 50))):
@@ -116,7 +116,8 @@ def crowd(world, options):
             side.drain("web")
             cpu, _ = side.work()
             pss, dirty = memory(side.pid)
-            beside = others(side.ports["web"])
+            if count == CROWD and not beside:
+                beside = others(side.ports["web"])
             waits = [side.close("web")]
             while len(waits) < closes:
                 side.start("web", count)
