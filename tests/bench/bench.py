@@ -8,6 +8,7 @@ import os
 import platform
 import signal
 
+from draining import close_to_sigterm, crowd, many_draining
 from idle import idle
 from kill_lateness import kill_lateness
 from size import size
@@ -16,7 +17,8 @@ from table import wrapped
 from world import World
 from wrapping import wrapping
 
-MEASURES = {"wrapping": wrapping, "idle": idle, "stop": stop, "kill": kill_lateness, "size": size}
+MEASURES = {"wrapping": wrapping, "idle": idle, "stop": stop, "drain": close_to_sigterm, "crowd": crowd,
+            "drains": many_draining, "kill": kill_lateness, "size": size}
 
 
 def measured(name, options):
@@ -31,7 +33,7 @@ def measured(name, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--markdown", action="store_true", help="print docs/BENCHMARKS.md")
-    parser.add_argument("--rounds", type=int, default=250, help="of the wrapping; the stop takes two fifths")
+    parser.add_argument("--rounds", type=int, default=250, help="of the wrapping; the stop takes two fifths, the drain twice as many")
     parser.add_argument("--batches", type=int, default=3, help="of 40 stubborn tasks each")
     parser.add_argument("--only", action="append", choices=MEASURES, help="repeatable; else all are measured")
     options = parser.parse_args()
