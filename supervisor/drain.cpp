@@ -48,13 +48,14 @@ awaitable<void> Leaving::until_drained() {
     const auto phase = co_await recorder.begin(Phase::drain, "", {});
     limits.leave.shorten(after(clock.now(), limits.deregistration_delay), "deregistration delay");
     draining_ = true;
-    std::optional<std::optional<bool>> ended;
+    auto ended = Ended::by_limit;
     std::string broken;
     // Caught here: a drain that breaks must not bring SIGTERM forward; it waits its time out.
     try {
         look();
-        auto waiting = unless(gone.wait(), all_satisfied());
-        ended = co_await unless(limits.leave.reached(), std::move(waiting));
+        asking_.spawn(ring_after(gone.wait()), {});
+        asking_.spawn(ring_after(limits.leave.reached()), {});
+        ended = co_await end_of_waiting();
     } catch (...) {
         broken = failure_text();
         recorder.note(phase, "error", broken);
@@ -64,15 +65,15 @@ awaitable<void> Leaving::until_drained() {
     if (!broken.empty()) co_await unless(limits.leave.reached(), done(gone.wait()));
     draining_ = false;
 
-    if (!ended || !*ended) look();  // else the last look was what ended it
+    if (ended != Ended::by_all) look();  // else the last look was what ended it
     account(phase);
     Outcome outcome = Outcome::completed;
     if (!broken.empty()) {
         outcome = Outcome::failed;
-    } else if (!ended) {
+    } else if (ended == Ended::by_limit) {
         outcome = recorder.note_limit(phase, limits.leave);
         explain(phase);
-    } else if (!*ended) {
+    } else if (ended == Ended::by_exit) {
         recorder.note(phase, "reason", "the task exited by itself");
     }
     recorder.end(phase, outcome);
@@ -81,19 +82,28 @@ awaitable<void> Leaving::until_drained() {
         std::max(limits.deregistration_delay - drained, Clock::duration::zero());
 }
 
-/// The load balancers' reports, the kernel's events and the moments that were planned lead here.
-/// What they suggest is confirmed: no event tells of a connection's beginning.
-awaitable<bool> Leaving::all_satisfied() {
+/// Everything that may end the drain rings the one bell: the load balancers' reports, the kernel's
+/// events, the moments that were planned, the task's end, and the limit. What is heard of closes is
+/// confirmed: no event tells of a connection's beginning.
+awaitable<Leaving::Ended> Leaving::end_of_waiting() {
     for (;;) {
-        const bool ended = verdict();
+        const bool all = verdict();
         const auto& here = occupancy_.here();
-        if (ended && here && here->empty() && !scene_.evidence.may_have_grown()) co_return true;
-        if (ended || rest_is_hearsay_) {
+        if (all && here && here->empty() && !scene_.evidence.may_have_grown())
+            co_return Ended::by_all;
+        if (all || rest_is_hearsay_) {
             look();
-            if (verdict()) co_return true;
+            if (verdict()) co_return Ended::by_all;
         }
+        if (scene_.gone.is_set()) co_return Ended::by_exit;
+        if (scene_.limits.leave.passed()) co_return Ended::by_limit;
         co_await before(scene_.clock, next_moment(), done(news_.heard()));
     }
+}
+
+awaitable<void> Leaving::ring_after(awaitable<void> event) {
+    co_await std::move(event);
+    news_.ring();
 }
 
 bool Leaving::verdict() {

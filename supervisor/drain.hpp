@@ -59,7 +59,9 @@ class Leaving {
     void hear_the_kernel();
     awaitable<void> hear();
     awaitable<void> until_drained();
-    awaitable<bool> all_satisfied();
+    enum class Ended { by_all, by_exit, by_limit };
+    awaitable<Ended> end_of_waiting();
+    awaitable<void> ring_after(awaitable<void> event);
     bool verdict();
     Clock::time_point next_moment() const;
     void look();
