@@ -88,12 +88,16 @@ awaitable<void> Leaving::until_drained() {
 awaitable<Leaving::Ended> Leaving::end_of_waiting() {
     for (;;) {
         const bool all = verdict();
-        const auto& here = occupancy_.here();
-        if (all && here && here->empty() && !scene_.evidence.may_have_grown())
-            co_return Ended::by_all;
-        if (all || rest_is_hearsay_) {
-            look();
-            if (verdict()) co_return Ended::by_all;
+        const auto begun = settling_;
+        if (all || !begun.empty()) {
+            const bool certain = is_certain();
+            if (all && certain) co_return Ended::by_all;
+            if (!certain) look();
+            const bool still_all = verdict();
+            for (auto* watch : begun) {
+                if (!watch->zero_since) watch->first_zero.reset();  // it never was zero
+            }
+            if (still_all) co_return Ended::by_all;
         }
         if (scene_.gone.is_set()) co_return Ended::by_exit;
         if (scene_.limits.leave.passed()) co_return Ended::by_limit;
@@ -108,17 +112,22 @@ awaitable<void> Leaving::ring_after(awaitable<void> event) {
 
 bool Leaving::verdict() {
     unsatisfied_.clear();
-    rest_is_hearsay_ = false;
+    settling_.clear();
     for (auto& watch : watches_) {
         const bool settled_before = watch.zero_since.has_value();
         const bool is =
             satisfied(watch, occupancy_.here(), scene_.clock.now(), scene_.settings.drain_idle);
         if (!is) unsatisfied_.push_back(&watch);
-        // Nothing tells of a request on a connection that was at rest.
-        const bool settles = !settled_before && watch.zero_since;
-        if (settles && watch.mode == DrainMode::idle) rest_is_hearsay_ = true;
+        if (!settled_before && watch.zero_since) settling_.push_back(&watch);
     }
     return unsatisfied_.empty();
+}
+
+/// Nobody was here at the last look but who has left, and nobody has come since. Of who is at rest
+/// nothing is certain: no event tells of a request.
+bool Leaving::is_certain() {
+    const auto& here = occupancy_.here();
+    return here && here->empty() && !scene_.evidence.may_have_grown();
 }
 
 Clock::time_point Leaving::next_moment() const {

@@ -63,6 +63,7 @@ class Leaving {
     awaitable<Ended> end_of_waiting();
     awaitable<void> ring_after(awaitable<void> event);
     bool verdict();
+    bool is_certain();
     Clock::time_point next_moment() const;
     void look();
     void saw_somebody_new();
@@ -73,13 +74,13 @@ class Leaving {
     Scene scene_;
     std::vector<Watch> watches_;
     std::vector<Watch*> unsatisfied_;
+    std::vector<Watch*> settling_;  ///< whose settle time began at the last verdict
     Occupancy occupancy_;
     Bell news_;                  ///< a load balancer or the kernel said something
     std::list<Bell> asked_now_;  ///< one for each load balancer that is asked
     Gate asking_;
     std::minstd_rand random_;
     bool heard_ = false, draining_ = false, drained_ = false;
-    bool rest_is_hearsay_ = false;  ///< a settle time begins on what an older look showed
     std::string trouble_said_;
 };
 

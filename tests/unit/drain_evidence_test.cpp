@@ -80,9 +80,16 @@ TEST_CASE_FIXTURE(OnEvidence, "idle: a request during settle starts it again") {
 TEST_CASE_FIXTURE(OnEvidence, "idle: settle begins when the rest is seen, not when it was due") {
     idle(1s);
     settle(10s);
-    // At the 1st second it would have been at rest for one, had nothing happened since the look.
     evidence.visits = {{.rests_from = 0s, .works_from = 500ms, .rests_again_from = 4'300ms}};
     CHECK(story(run())[1] == "DRAIN 0-15.3 completed");
+}
+
+TEST_CASE_FIXTURE(OnEvidence, "idle: three settle times count from a rest that was seen") {
+    idle(1s);
+    settle(200ms);
+    // By the look at the beginning it would have been at rest for a second at the first one.
+    evidence.visits = {{.rests_from = 0s, .works_from = 500ms, .rests_again_from = 4'300ms}};
+    CHECK(story(run())[1] == "DRAIN 0-5.5 completed");
 }
 
 TEST_CASE_FIXTURE(OnEvidence, "idle: the failed deregistration's connections may be at rest too") {
