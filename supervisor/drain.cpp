@@ -14,6 +14,17 @@ double milliseconds(Clock::duration duration) {
     return std::chrono::duration<double, std::milli>(duration).count();
 }
 
+/// "2 open connections (3 at rest)", "3 connections at rest", "no connection".
+std::string connections_in_words(std::int64_t left, std::int64_t open) {
+    const auto count = [](std::int64_t number, std::string_view kind, std::string_view ending) {
+        return fmt::format("{} {}connection{}{}", number, kind, number == 1 ? "" : "s", ending);
+    };
+    if (open == 0) return "no connection";
+    if (left == 0) return count(open, "", " at rest");
+    if (left == open) return count(left, "open ", "");
+    return count(left, "open ", fmt::format(" ({} at rest)", open - left));
+}
+
 }  // namespace
 
 Leaving::Leaving(Scene scene, std::vector<Watch> watches)
@@ -293,9 +304,7 @@ std::string Leaving::waiting_for() const {
             const auto open = static_cast<std::int64_t>(here->size());
             const auto left =
                 waited_for(*here, watch->mode, scene_.clock.now(), scene_.settings.drain_idle);
-            text += left == 0 ? "no connection to come"
-                              : fmt::format("{} open connection{}", left, left == 1 ? "" : "s");
-            if (open > left) text += fmt::format(" ({} at rest)", open - left);
+            text += connections_in_words(left, open);
             text += " behind " + watch->membership.url;
         } else {
             text += fmt::format("{} (no evidence of connections)", watch->membership.url);

@@ -89,6 +89,12 @@ class Teller {
         said_.push_back(key);
         return value->get_int64();
     }
+    std::optional<double> take_milliseconds(std::string_view key) {
+        const api::json::value* value = phase_.detail.if_contains(key);
+        if (!value || !value->is_number()) return std::nullopt;
+        said_.push_back(key);
+        return value->to_number<double>();
+    }
     void tell(std::string piece) {
         if (!piece.empty()) pieces_.push_back(std::move(piece));
     }
@@ -125,6 +131,10 @@ class Teller {
         if (in_flight > 0) tell(fmt::format("{} in flight at the load balancer", in_flight));
         const auto late = take_count("arrivedAfterDeregistration").value_or(0);
         if (late > 0) tell(fmt::format("{} arrived after deregistration", late));
+        const auto longest = take_milliseconds("longestMs");
+        const std::string peer = take_text("longestPeer").value_or("");
+        if (longest) tell(fmt::format("longest {} ({})", duration(*longest), peer));
+        if (const auto peers = take_text("peers")) tell("from " + *peers);
     }
     void processes() {
         const auto signal = take_text("signal");

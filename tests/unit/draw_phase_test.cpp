@@ -47,6 +47,15 @@ TEST_CASE("draw: a phase that didn't complete says how, why and who") {
           "  ! SIGTERM           0 ms  timed out: stop timeout of 2 s, SIGQUIT, 1 process left");
     CHECK(facts("DRAIN", "completed", {{"connectionsAtStart", 0}, {"connectionsAtEnd", 0}}) ==
           "  ✓ DRAIN             0 ms  no connections");
+    CHECK(
+        facts("DRAIN", "timed_out",
+              {{"connectionsAtStart", 1},
+               {"connectionsAtEnd", 3},
+               {"longestMs", 2700.25},
+               {"longestPeer", "10.0.0.7"},
+               {"peers", "10.0.0.7 (2), 10.0.0.9"}}) ==
+        "  ! DRAIN             0 ms  timed out: 1 → 3 connections, longest 2.7 s (10.0.0.7), from "
+        "10.0.0.7 (2), 10.0.0.9");
     CHECK(facts("DEREGISTER", "failed",
                 {{"loadBalancer", "haproxy:x"}, {"attempts", 4}, {"error", "No such server."}}) ==
           "  ✗ DEREGISTER        0 ms  failed: No such server., haproxy:x, 4 attempts");
