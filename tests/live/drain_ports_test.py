@@ -1,5 +1,6 @@
 """Whose connections count: the ports of a task, wherever and whenever it opens them."""
 import os
+import pathlib
 import socket
 import sys
 
@@ -107,6 +108,46 @@ over()
         for client in clients:
             self.assertEqual(client.get("/"), 200)
         self.assert_held_by(*clients)
+
+    def test_two_tasks_that_share_a_port_drain_each_for_itself(self):
+        script = """
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+listener.bind(("127.0.0.1", int(sys.argv[3])))
+listener.listen()
+say("listening", port=port)
+def converse(client):
+    say("connected")
+    while client.recv(65536):
+        pass
+    client.close()
+def accept():
+    while True:
+        threading.Thread(target=converse, args=(listener.accept()[0],), daemon=True).start()
+threading.Thread(target=accept, daemon=True).start()
+over()
+"""
+        shared = harness.free_port()
+        self.serve_script(script, shared, name="web")
+        first, pid = self.service, self.agent.task("web")["containers"][0]["pid"]
+        if "lastcall-" not in pathlib.Path(f"/proc/{pid}/cgroup").read_text():
+            self.skipTest("no cgroup can be made here: nothing tells the two tasks' connections apart")
+        self.serve_script(script, shared, name="other")
+        second = self.service
+        clients = [self.client(shared) for _ in range(40)]
+        wait_until(lambda: len(first.events("connected")) + len(second.events("connected")) == 40, "all to be accepted")
+        self.assertGreater(len(first.events("connected")), 0)
+        self.assertGreater(len(second.events("connected")), 0)
+        self.begin_stop("web")
+        self.assert_drains_on(0.5, first)
+        ours = harness.peers_of(pid, shared)
+        for client in clients:
+            if client.socket.getsockname()[1] in ours:
+                client.close()
+        _, drain = self.end_stop()
+        self.assertEqual(drain["outcome"], "completed")
+        self.assertEqual(drain["detail"]["connectionsAtStart"], len(ours))
+        self.assertIsNone(second.signalled())
 
     def test_a_descendant_that_accepts_for_its_parent(self):
         self.serve_script("""

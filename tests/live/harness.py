@@ -394,6 +394,22 @@ class Agent:
         return wait_until(reached, f"{name} to come to {phase}", seconds)
 
 
+def peers_of(pid, port):
+    """The clients' ports of a process's IPv4 connections on a local port."""
+    sockets = set()
+    for link in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            sockets.add(os.readlink(f"/proc/{pid}/fd/{link}"))
+        except FileNotFoundError:
+            continue
+    found = set()
+    for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        if int(words[1].split(":")[1], 16) == port and f"socket:[{words[9]}]" in sockets:
+            found.add(int(words[2].split(":")[1], 16))
+    return found - {0}
+
+
 def answers(path):
     try:
         return request(path, "GET", "/healthz", timeout=5)[0] == 200

@@ -66,6 +66,26 @@ struct Keeping {
     }
 };
 
+/// While it lives no file can grow.
+class NoRoom {
+ public:
+    NoRoom() : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+        ::getrlimit(RLIMIT_FSIZE, &limit_);
+        const rlimit none{1, limit_.rlim_max};
+        ::setrlimit(RLIMIT_FSIZE, &none);
+    }
+    ~NoRoom() {
+        ::setrlimit(RLIMIT_FSIZE, &limit_);
+        std::signal(SIGXFSZ, handler_);
+    }
+    NoRoom(const NoRoom&) = delete;
+    NoRoom& operator=(const NoRoom&) = delete;
+
+ private:
+    void (*handler_)(int);
+    rlimit limit_{};
+};
+
 StopRecord small_stop(const std::string& id, const std::string& task) {
     StopRecord stop;
     stop.id = id;
@@ -316,25 +336,46 @@ TEST_CASE_FIXTURE(Keeping, "the end of the journal writes what is still waiting"
 TEST_CASE_FIXTURE(Keeping,
                   "a write that fails is told to who waits for it, and the next one may succeed") {
     record(small_stop("1", "web"));
-    const auto before = std::signal(SIGXFSZ, SIG_IGN);
-    rlimit limit{};
-    ::getrlimit(RLIMIT_FSIZE, &limit);
-    const rlimit none{1, limit.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &none);
     std::string error;
     try {
+        const NoRoom no_room;
         record(small_stop("2", "web"));
     } catch (const std::runtime_error& failed) {
         error = failed.what();
     }
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-    std::signal(SIGXFSZ, before);
     CHECK(error == "cannot record the stop of 'web': disk I/O error: File too large");
     record(small_stop("3", "web"));
     const auto kept = stops();
     REQUIRE(kept.size() == 2);
     CHECK(kept[0].id == "3");
     CHECK(kept[1].id == "1");
+}
+
+TEST_CASE_FIXTURE(Keeping, "what is noted is kept in its turn, before what is recorded later") {
+    auto stop = small_stop("1", "web");
+    for (int note = 0; note < 50; ++note) {
+        stop.stopped_reason = std::to_string(note);
+        journal->note(stop, {});
+    }
+    stop.stopped_reason = "recorded";
+    record(stop);
+    CHECK(stops().at(0).stopped_reason == "recorded");
+    stop.stopped_reason = "noted";
+    journal->note(stop, {});
+    CHECK(stops().at(0).stopped_reason == "noted");
+}
+
+TEST_CASE_FIXTURE(Keeping, "what couldn't be noted is told by the next record") {
+    record(small_stop("1", "web"));
+    {
+        const NoRoom no_room;
+        journal->note(small_stop("2", "web"), {});
+        CHECK(stops().size() == 1);  // read after it was tried
+    }
+    CHECK_THROWS_WITH(record(small_stop("3", "web")),
+                      "cannot record the stop of 'web': disk I/O error: File too large");
+    CHECK(stops().size() == 2);
+    record(small_stop("4", "web"));
 }
 
 TEST_CASE_FIXTURE(Keeping, "a full disk is called that, and there is room again when there is") {
