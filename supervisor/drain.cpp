@@ -147,7 +147,15 @@ void Leaving::hear_the_kernel() {
             return watch.mode == DrainMode::idle;
         });
         scene_.evidence.watch(rest);
-        asking_.spawn(hear(), {});
+        asking_.spawn(hear(), [this](std::exception_ptr error) { deaf(error); });
+    } catch (...) {
+        deaf(std::current_exception());
+    }
+}
+
+void Leaving::deaf(std::exception_ptr error) {
+    try {
+        std::rethrow_exception(error);
     } catch (...) {
         scene_.log.say(Level::warn, "Closing connections can't be heard of",
                        {{"task", scene_.recorder.record().task}, {"error", failure_text()}});

@@ -57,6 +57,7 @@ class Leaving {
     awaitable<void> ask(Watch& watch, Bell& now);
     awaitable<bool> report(Watch& watch);
     void hear_the_kernel();
+    void deaf(std::exception_ptr error);
     awaitable<void> hear();
     awaitable<void> until_drained();
     enum class Ended { by_all, by_exit, by_limit };

@@ -79,7 +79,7 @@ struct Bed {
         for (;;) {
             const TargetReport report = co_await balancer().state_of(target());
             if (kind == Kind::readiness || report.state == TargetState::unused) co_return report;
-            co_await world.clock.sleep_until(world.clock.now() + membership.poll);
+            co_await world.clock.sleep_until(world.clock.now() + 50ms);
         }
     }
 
@@ -140,7 +140,7 @@ awaitable<void> drains(Bed& bed) {
         const TargetReport report = co_await bed.balancer().state_of(bed.target());
         CHECK(report.state == TargetState::draining);
         CHECK(report.connections == (knows ? std::optional<std::int64_t>(1) : std::nullopt));
-        co_await bed.world.clock.sleep_until(bed.world.clock.now() + bed.membership.poll);
+        co_await bed.world.clock.sleep_until(bed.world.clock.now() + 50ms);
     }
     bed.service.release();
     const TargetReport last = co_await bed.settled();
