@@ -16,6 +16,7 @@
 #include "agent/signals.hpp"
 #include "supervisor/child.hpp"
 #include "supervisor/launch.hpp"
+#include "supervisor/proc.hpp"
 
 using namespace lastcall;
 
@@ -40,7 +41,17 @@ struct Processes {
         char name[] = "/tmp/lastcall-process-XXXXXX";
         folder = ::mkdtemp(name);
     }
-    ~Processes() { std::filesystem::remove_all(folder); }
+    ~Processes() {
+        end_everybody();
+        std::filesystem::remove_all(folder);
+    }
+
+    /// Whoever a test leaves behind would be an orphan of the next one.
+    static void end_everybody() {
+        do {
+            for (const pid_t child : proc::children_of(::getpid())) ::kill(child, SIGKILL);
+        } while (::waitpid(-1, nullptr, 0) != -1);
+    }
 
     std::unique_ptr<Process> shell(const std::string& script, Orphans orphans = Orphans::ours_alone,
                                    std::string mark = "m") {
