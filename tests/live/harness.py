@@ -6,6 +6,7 @@ process that a test causes, orphans included, is killed at its end. Nothing wait
 """
 import ctypes
 import datetime
+import errno
 import http.client
 import json
 import os
@@ -67,17 +68,25 @@ def boot_of(utc):
     return wall - (time.time() - boot_now())
 
 
-_given_ports = set()
+# Below those that the kernel gives to clients (ip_local_port_range), and each test program from a
+# place of its own: what is free now is then free when it is bound, also beside another program.
+_PORTS = range(10240, 32640)
+_next_port = os.getpid() % 112 * 200
 
 
 def free_port(address="127.0.0.1"):
-    while True:
+    global _next_port
+    for _ in _PORTS:
+        port = _PORTS[_next_port % len(_PORTS)]
+        _next_port += 1
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-            probe.bind((address, 0))
-            port = probe.getsockname()[1]
-        if port not in _given_ports:
-            _given_ports.add(port)
-            return port
+            try:
+                probe.bind((address, port))
+                return port
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+    raise AssertionError(f"no port is free on {address}")
 
 
 def clean_environment(**extra):
