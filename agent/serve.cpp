@@ -140,6 +140,7 @@ int serve(const Options& options, const Inheritance& inherited_by_us) {
                 [&directory](asio::any_io_executor executor, Log& log) {
                     return sqlite_journal(std::move(executor), directory, log);
                 });
+    house.take_over();
     house.open_socket();
     house.log->say(Level::info, "Agent serves",
                    {{"socket", configuration.settings.socket},

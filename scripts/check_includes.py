@@ -35,6 +35,7 @@ STOREYS = [
     {"process", "load_balancer", "journal", "connections", "stop_request"},
     {"(parts)"},
     {"stop"},
+    {"life"},
     {"supervisor"},
 ]
 
