@@ -67,7 +67,11 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
       log(agent_log(configuration.settings)),
       reaper(io.get_executor()),
       configuration_(configuration),
-      kept_(journal(io.get_executor(), *log)),
+      journal_health_(*clock),
+      kept_(journal({.executor = io.get_executor(),
+                     .disk = disk,
+                     .log = *log,
+                     .health = journal_health_})),
       journal_(logged(*kept_, *log)),
       sockets_(io.get_executor(), *clock, *log),
       load_balancers_(io.get_executor(), *clock, *log, configuration.settings.helper_path),
@@ -80,10 +84,12 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
                .journal = *journal_,
                .configuration = configuration,
                .define = task_definer(configuration.settings, role),
-               .mode = role.mode == Role::Mode::run ? "run" : "serve"},
+               .mode = role.mode == Role::Mode::run ? "run" : "serve",
+               .journal_health = &journal_health_},
       signals_(io.get_executor()),
       serving_(io.get_executor()),
       background_(io.get_executor()) {
+    journal_health_.restate = [this] { restate(); };
     for (const auto& warning : configuration.warnings) log->say(Level::warn, warning);
     for (const auto& note : configuration.notes) log->say(Level::debug, note);
     say_assumed_deadline(configuration, *log);
@@ -124,6 +130,18 @@ awaitable<void> House::live(awaitable<void> work) {
 
 void House::alongside(awaitable<void> work) {
     background_.spawn(std::move(work), failed("Part of the agent failed"));
+}
+
+/// Past the log, which has told it all before.
+void House::restate() {
+    const auto record = [](Journal& journal, std::vector<TaskView> views) -> awaitable<void> {
+        for (auto& view : views) {
+            if (view.state.last_status == TaskStatus::stopped) continue;
+            co_await journal.record(view.state);
+            if (view.stop) co_await journal.record(std::move(view.stop->record), std::nullopt);
+        }
+    };
+    background_.spawn(record(*kept_, supervisor_->views()), failed("Journal began incomplete"));
 }
 
 Gate::Failed House::failed(std::string_view what) {

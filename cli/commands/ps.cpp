@@ -16,7 +16,9 @@ int ps(Session& session) {
         return done;
     }
     const auto list = api::from_json<api::TaskList>(answer);
-    session.terminal.print(task_table(session.terminal.canvas(), list.tasks, wall_clock()));
+    const Canvas canvas = session.terminal.canvas();
+    session.terminal.print(task_table(canvas, list.tasks, wall_clock()) +
+                           journal_trouble(canvas, list.journal));
     return done;
 }
 
