@@ -1,7 +1,7 @@
 #include "agent/disk.hpp"
 
-#include <csignal>
 #include <condition_variable>
+#include <csignal>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -57,12 +57,17 @@ class Disk::Thread {
         return idle_.wait_for(lock, limit, [this] { return urgent_.empty() && !busy_; });
     }
 
+    struct Later {
+        Time::time_point at;
+        Work work;
+    };
     struct Job {
         const void* owner;
         Work work;
     };
     std::deque<Job> urgent_;
     std::deque<Step> spare_;
+    std::map<const void*, Later> later_;
 
  private:
     void work_until_closed() {
@@ -132,11 +137,6 @@ class Disk::Thread {
         return first;
     }
 
-    struct Later {
-        Time::time_point at;
-        Work work;
-    };
-    std::map<const void*, Later> later_;
     std::mutex mutex_;  // guards everything but `thread_`
     std::condition_variable wake_, idle_;
     bool busy_ = false, closed_ = false, over_ = false;
@@ -148,9 +148,7 @@ Disk::Disk() : thread_(std::make_shared<Thread>()) {}
 Disk::~Disk() { thread_->close(); }
 
 void Disk::urgent(const void* owner, Work work) {
-    thread_->change([this, owner, &work] {
-        thread_->urgent_.push_back({owner, std::move(work)});
-    });
+    thread_->change([this, owner, &work] { thread_->urgent_.push_back({owner, std::move(work)}); });
     thread_->start(thread_);
 }
 

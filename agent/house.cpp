@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "agent/definition.hpp"
+#include "agent/log_cap.hpp"
 #include "supervisor/proc.hpp"
 
 namespace lastcall {
@@ -68,10 +69,8 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
       reaper(io.get_executor()),
       configuration_(configuration),
       journal_health_(*clock),
-      kept_(journal({.executor = io.get_executor(),
-                     .disk = disk,
-                     .log = *log,
-                     .health = journal_health_})),
+      kept_(journal(
+          {.executor = io.get_executor(), .disk = disk, .log = *log, .health = journal_health_})),
       journal_(logged(*kept_, *log)),
       sockets_(io.get_executor(), *clock, *log),
       load_balancers_(io.get_executor(), *clock, *log, configuration.settings.helper_path),
@@ -126,6 +125,22 @@ awaitable<void> House::live(awaitable<void> work) {
         co_await serving_.close();
     }
     io.stop();
+}
+
+void House::cap_logs() {
+    const Settings& settings = configuration_.settings;
+    if (settings.log_max_size == 0 || settings.data_dir.empty()) return;
+    // The journal sees that the directory is gone, and makes it again.
+    const auto missing = [this] {
+        const auto ask = [](Journal& journal) -> awaitable<void> {
+            co_await journal.stops(std::nullopt, 0);
+        };
+        alongside(ask(*kept_));
+    };
+    alongside(lastcall::cap_logs(*clock, disk, *log,
+                                 {.directory = settings.data_dir + "/logs",
+                                  .size = settings.log_max_size,
+                                  .missing = missing}));
 }
 
 void House::alongside(awaitable<void> work) {

@@ -35,6 +35,8 @@ class House {
     void open_socket();
     /// Runs `work` and everything behind it, to the end of `work`; then the control socket closes.
     void run(awaitable<void> work);
+    /// Keeps the logs of tasks below their cap, if there is one, in the background.
+    void cap_logs();
     /// Goes on until the process ends; a failure of it is logged.
     void alongside(awaitable<void> work);
     /// Ends the process: the socket is unlinked and the journal finished. Nothing else is torn

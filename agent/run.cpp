@@ -112,10 +112,9 @@ bool is_plain_init(const Configuration& configuration) {
             }
             launched.exit = waited.exit;
         }
-        house = std::make_unique<House>(configuration, role, started.inherited,
-                                        [&settings](JournalParts parts) {
-                                            return journal(settings, std::move(parts));
-                                        });
+        house = std::make_unique<House>(
+            configuration, role, started.inherited,
+            [&settings](JournalParts parts) { return journal(settings, std::move(parts)); });
         if (!settings.socket.empty()) {
             try {
                 house->open_socket();

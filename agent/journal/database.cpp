@@ -57,9 +57,8 @@ DatabaseError::DatabaseError(sqlite3* database)
 
 Database::Database(const std::string& path, Access access) {
     const bool writes = access == Access::write;
-    const int flags = SQLITE_OPEN_NOMUTEX |
-                      (writes ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
-                              : SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+    const int flags = SQLITE_OPEN_NOMUTEX | (writes ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+                                                    : SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
     const std::string name = access == Access::read_frozen ? frozen(path) : path;
     const char* const system = access == Access::read_alone ? "unix-none" : nullptr;
     const int code = sqlite3_open_v2(name.c_str(), &database_, flags, system);

@@ -95,9 +95,8 @@ void Keeper::open_or_read() {
         return open_file();
     } catch (const ForeignSchema& error) {
         readable = error.newer();
-        fall_ill(error.what(), error.newer()
-                                   ? "start the newer agent again, or move the file away"
-                                   : "name another directory with ECS_DATADIR");
+        fall_ill(error.what(), error.newer() ? "start the newer agent again, or move the file away"
+                                             : "name another directory with ECS_DATADIR");
     } catch (const DatabaseError& error) {
         fall_ill(error.what(), remedy_for(error));
     } catch (const std::system_error& error) {
@@ -273,7 +272,8 @@ void Keeper::keep_in_memory(Entry entry) {
     if (oldest == memory_.end()) return;
     place_.erase(oldest->id());
     memory_.erase(oldest);
-    for (std::size_t index = 0; index < memory_.size(); ++index) place_[memory_[index].id()] = index;
+    for (std::size_t index = 0; index < memory_.size(); ++index)
+        place_[memory_[index].id()] = index;
     ++lost_;
 }
 
@@ -289,9 +289,9 @@ bool Keeper::catch_up() {
     retry_ = first_retry;
     written_ += memory_.size();
     tidings_.tell([records = memory_.size(), lost = lost_](Log& log, JournalHealth& health) {
-        log.say(Level::info, "Journal is well again",
-                {{"recordsCaughtUp", std::to_string(records)},
-                 {"recordsLost", std::to_string(lost)}});
+        log.say(
+            Level::info, "Journal is well again",
+            {{"recordsCaughtUp", std::to_string(records)}, {"recordsLost", std::to_string(lost)}});
         health.well();
         health.kept_in_memory(0);
     });
@@ -329,7 +329,8 @@ bool Keeper::write_each_of_memory() {
     if (left.empty()) return true;
     memory_ = std::move(left);
     place_.clear();
-    for (std::size_t index = 0; index < memory_.size(); ++index) place_[memory_[index].id()] = index;
+    for (std::size_t index = 0; index < memory_.size(); ++index)
+        place_[memory_[index].id()] = index;
     if (!error_text.empty()) fall_ill(error_text, remedy);
     tidings_.tell([records = memory_.size()](Log&, JournalHealth& health) {
         health.kept_in_memory(records);
@@ -341,15 +342,15 @@ void Keeper::fall_ill(const std::string& error, std::string_view remedy) {
     if (error == trouble_) return;
     if (trouble_.empty()) tried_ = steady_clock::now();
     trouble_ = error;
-    tidings_.tell([path = path_, error, remedy = std::string(remedy)](Log& log,
-                                                                      JournalHealth& health) {
-        log.say(Level::error, "Journal can't be written, records are kept in memory",
-                {{"journal", path},
-                 {"error", error},
-                 {"lost", "what is recorded from now on, if the agent dies before it is well"},
-                 {"remedy", remedy}});
-        health.ill(error);
-    });
+    tidings_.tell(
+        [path = path_, error, remedy = std::string(remedy)](Log& log, JournalHealth& health) {
+            log.say(Level::error, "Journal can't be written, records are kept in memory",
+                    {{"journal", path},
+                     {"error", error},
+                     {"lost", "what is recorded from now on, if the agent dies before it is well"},
+                     {"remedy", remedy}});
+            health.ill(error);
+        });
 }
 
 // ------------------------------------------------------------------------------------ in quietness

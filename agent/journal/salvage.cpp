@@ -83,8 +83,9 @@ void copy_all(Database& from, Database& to) {
     copy(from, to, "containers", "task_id, position", "");
     copy(from, to, "stops", "rowid", "");
     copy(from, to, "phases", "stop_id, position", "");
-    to.run("delete from containers where task_id not in (select id from tasks);"
-           "delete from phases where stop_id not in (select id from stops)");
+    to.run(
+        "delete from containers where task_id not in (select id from tasks);"
+        "delete from phases where stop_id not in (select id from stops)");
 }
 
 /// The damage decides which way it can be read, if any.

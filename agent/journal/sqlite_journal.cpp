@@ -148,10 +148,10 @@ class SqliteJournal : public Journal {
         const bool finished = parts_.disk.finish(patience_at_the_end);
         const auto lost = finished ? clerk_->unwritten() : clerk_->leave_alone();
         if (lost == 0) return;
-        parts_.log.say(Level::error, "Journal ends without its last records",
-                       {{"error", finished ? parts_.health.report().trouble
-                                           : "the disk takes longer than 2s"},
-                        {"recordsLost", std::to_string(lost)}});
+        parts_.log.say(
+            Level::error, "Journal ends without its last records",
+            {{"error", finished ? parts_.health.report().trouble : "the disk takes longer than 2s"},
+             {"recordsLost", std::to_string(lost)}});
     }
 
     awaitable<void> record(const TaskState& task) override {

@@ -25,9 +25,8 @@ class Tidings {
     template <class Say>
     void tell(Say say) const {
         if (std::this_thread::get_id() == loop_) return say(*log_, *health_);
-        asio::post(executor_, [log = log_, health = health_, say = std::move(say)] {
-            say(*log, *health);
-        });
+        asio::post(executor_,
+                   [log = log_, health = health_, say = std::move(say)] { say(*log, *health); });
     }
 
  private:

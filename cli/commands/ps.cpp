@@ -17,8 +17,9 @@ int ps(Session& session) {
     }
     const auto list = api::from_json<api::TaskList>(answer);
     const Canvas canvas = session.terminal.canvas();
-    session.terminal.print(task_table(canvas, list.tasks, wall_clock()) +
-                           journal_trouble(canvas, list.journal));
+    const auto now = wall_clock();
+    session.terminal.print(task_table(canvas, list.tasks, now) +
+                           journal_trouble(canvas, list.journal, now));
     return done;
 }
 
