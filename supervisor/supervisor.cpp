@@ -237,10 +237,17 @@ TaskView Supervisor::Impl::view(Task& task) {
     return view;
 }
 
-/// A journal that fails refuses nothing here: the task runs already.
+/// A journal that fails refuses nothing here: the task runs already. One that hangs holds up
+/// nobody: the record is on its way, and nothing that is done waits for it.
 awaitable<void> Supervisor::Impl::record(const TaskState& state) {
     try {
-        co_await around_.journal.record(state);
+        auto recording = done(around_.journal.record(state));
+        if (around_.journal.is_instant()) {
+            co_await std::move(recording);
+        } else {
+            const auto patience = after(around_.clock.now(), 100ms);
+            co_await before(around_.clock, patience, std::move(recording));
+        }
     } catch (...) {
         around_.log.say(Level::error, "Task could not be recorded",
                         {{"task", state.definition.name}, {"error", failure_text()}});

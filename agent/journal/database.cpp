@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <string_view>
 
 namespace lastcall {
 namespace {
@@ -86,6 +87,23 @@ std::int64_t Database::number(const char* sql) {
     Statement statement(*this, sql);
     Rows row = statement.query({});
     return row.next() ? row.integer(0) : 0;
+}
+
+bool Database::has_its_headers() {
+    const auto begins_with = [this](int which, std::string_view first) {
+        sqlite3_file* file = nullptr;
+        sqlite3_file_control(database_, "main", which, &file);
+        if (!file || !file->pMethods) return true;
+        char there[16] = {};
+        sqlite3_int64 size = 0;
+        if (file->pMethods->xFileSize(file, &size) != SQLITE_OK) return true;
+        if (size == 0 && which == SQLITE_FCNTL_JOURNAL_POINTER) return true;  // nothing in it yet
+        file->pMethods->xRead(file, there, static_cast<int>(first.size()), 0);
+        return std::string_view(there, first.size()) == first;
+    };
+    // sqlite.org/fileformat.html; the last bit of the log's magic number is the byte order's.
+    return begins_with(SQLITE_FCNTL_FILE_POINTER, {"SQLite format 3", 16}) &&
+           begins_with(SQLITE_FCNTL_JOURNAL_POINTER, {"\x37\x7f\x06", 3});
 }
 
 void Database::tidy_at_the_end(bool yes) {

@@ -49,6 +49,9 @@ class Database {
     /// The one number that a query gives.
     std::int64_t number(const char* sql);
     sqlite3* handle() { return database_; }
+    /// Whether the file and its write-ahead log still begin as SQLite began them. A look at 20
+    /// bytes: pages that are in memory hide it for long when somebody has written over the file.
+    bool has_its_headers();
     /// Whether its end may move what is in the write-ahead log to its place, as SQLite does.
     void tidy_at_the_end(bool yes);
 

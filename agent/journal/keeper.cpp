@@ -146,7 +146,9 @@ void Keeper::begin_anew_instead_of(const std::string& error) {
 /// Whoever removes the directory, or puts another file in the journal's place, has told nobody. A
 /// new file begins with all that goes on.
 bool Keeper::still_in_place() {
-    if (store_->in_place()) return true;
+    if (store_->in_place()) {
+        return store_->database().has_its_headers() || replace_damaged("it was written over");
+    }
     store_.reset();
     writable_ = false;
     std::string trouble;
@@ -213,8 +215,12 @@ bool Keeper::mend(const DatabaseError& error) {
         fall_ill(error.what(), remedy_for(error));
         return false;
     }
+    return replace_damaged(error.what());
+}
+
+bool Keeper::replace_damaged(const std::string& error) {
     try {
-        begin_anew_instead_of(error.what());
+        begin_anew_instead_of(error);
         return true;
     } catch (const DatabaseError& failure) {
         fall_ill(failure.what(), remedy_for(failure));
@@ -361,15 +367,26 @@ std::optional<milliseconds> Keeper::rest() const {
     return std::nullopt;
 }
 
+/// A damaged page is found before somebody needs it, not only when he does.
+void Keeper::check() {
+    try {
+        if (!store_->is_sound()) replace_damaged("database disk image is malformed");
+    } catch (const DatabaseError& error) {
+        if (error.damaged()) replace_damaged(error.what());
+    }
+}
+
 void Keeper::tidy() {
     if (!trouble_.empty()) {
         catch_up();
         return;
     }
+    if (!std::exchange(checked_, true)) check();
     written_ = 0;
     const bool prunes = unpruned_ >= records_between_prunings;
     unpruned_ = prunes ? 0 : unpruned_;
     try {
+        if (!is_writable()) return;
         if (prunes) store_->prune();
         store_->checkpoint();
     } catch (const DatabaseError&) {

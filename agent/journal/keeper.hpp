@@ -60,7 +60,10 @@ class Keeper {
     void open_or_read();
     void open_file();
     void begin_anew_instead_of(const std::string& error);
+    /// The writable file is still what it was; or a new one has taken its place, and is ready.
     bool still_in_place();
+    bool replace_damaged(const std::string& error);
+    void check();
     /// Returns false, and has told why, if the disk won't have them.
     bool try_together(const std::vector<Entry>& entries, Failures& failures);
     bool mend(const DatabaseError& error);
@@ -83,6 +86,7 @@ class Keeper {
     std::string trouble_;  ///< empty: well
     std::chrono::milliseconds retry_;
     std::chrono::steady_clock::time_point tried_{};
+    bool checked_ = false;     ///< every page of the file was looked at
     std::size_t written_ = 0;  ///< since the last checkpoint
     std::size_t unpruned_;     ///< written since the last pruning
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -88,9 +89,11 @@ void copy_all(Database& from, Database& to) {
         "delete from phases where stop_id not in (select id from stops)");
 }
 
-/// The damage decides which way it can be read, if any.
+/// The damage decides which way it can be read, if any. Those come first that make no files.
 std::unique_ptr<Database> opened(const std::string& path) {
-    for (const auto access : {Access::read, Access::read_alone, Access::read_frozen}) {
+    const bool has_log = ::access((path + "-wal").c_str(), F_OK) == 0;
+    const Access first = has_log ? Access::read_alone : Access::read_frozen;
+    for (const auto access : {first, Access::read_frozen, Access::read}) {
         try {
             auto database = std::make_unique<Database>(path, access);
             database->number("select count(*) from sqlite_schema");

@@ -69,7 +69,7 @@ class Clerk {
             jobs = std::exchange(jobs_, {});
             called_ = false;
         }
-        if (jobs.empty()) keeper_.tidy();
+        if (jobs.empty() || !std::exchange(tidied_, true)) keeper_.tidy();
         // What is written one after the other is written together; a question sees what came
         // before it.
         for (std::size_t begin = 0, end = 0; begin < jobs.size(); begin = end) {
@@ -128,6 +128,7 @@ class Clerk {
     asio::any_io_executor executor_;
     JournalHealth& health_;
     Keeper keeper_;
+    bool tidied_ = false;
     std::mutex mutex_;  // guards what follows
     Jobs jobs_;
     std::size_t open_ = 0;

@@ -86,6 +86,12 @@ void Store::checkpoint() { database_.run("pragma wal_checkpoint(passive)"); }
 
 bool Store::in_place() const { return identity_ && identity_of(path_) == identity_; }
 
+bool Store::is_sound() {
+    Statement check(database_, "pragma quick_check(1)");
+    Rows row = check.query({});
+    return row.next() && row.text(0) == "ok";
+}
+
 /// Task definitions may hold secrets: the file is made for its owner alone, and SQLite gives its
 /// companions (-wal, -shm) the same mode.
 void make_journal_file(const std::string& directory, const std::string& path) {

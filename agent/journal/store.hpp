@@ -27,6 +27,8 @@ class Store {
     void checkpoint();
     /// Whether the path still leads to this file.
     bool in_place() const;
+    /// Looks at every page.
+    bool is_sound();
 
  private:
     std::string path_;

@@ -199,6 +199,8 @@ bool same(const StopRecord& one, const StopRecord& other) {
 std::size_t files_like(const std::string& directory, const std::string& part) {
     std::size_t found = 0;
     for (const auto& each : std::filesystem::directory_iterator(directory)) {
+        const auto name = each.path().string();
+        if (name.ends_with("-wal") || name.ends_with("-shm")) continue;
         if (each.path().filename().string().find(part) != std::string::npos) ++found;
     }
     return found;
@@ -572,7 +574,7 @@ TEST_CASE_FIXTURE(Keeping, "what can still be read of a damaged file is carried 
         file << std::string(4096, '\xff');
     }
     journal = opened();
-    const auto kept = stops({}, 1000);  // nobody knew until it was read
+    const auto kept = stops({}, 1000);
     CHECK(kept.size() > 250);
     CHECK(kept.size() < 300);
     CHECK(kept.front().id == "299");
@@ -602,7 +604,7 @@ TEST_CASE_FIXTURE(Keeping,
     wait_until([&restated] { return restated > 0; });
     CHECK(heard("error: Journal is damaged, beginning a new one"));
     CHECK(restated == 1);
-    CHECK(files_like(directory.path(), "journal.db.corrupt-2") >= 1);
+    CHECK(files_like(directory.path(), "journal.db.corrupt-2") == 1);
     journal.reset();
     CHECK(asked("select id from stops where id = '2'") == "2\n");
 }
