@@ -93,17 +93,12 @@ class WholeLog {
     /// The last `lines` lines; none: all.
     void print(std::optional<std::uint64_t> lines,
                const std::function<void(std::string_view)>& take) {
-        off_t from = 0, from_older = 0;
         if (lines == 0) return;
-        if (lines) {
-            from = now_.tail(*lines, true);
-            if (*lines == 0) {
-                older_.reset();
-            } else if (older_) {
-                from_older = older_->tail(*lines, now_.size() == 0);
-            }
-        }
-        if (older_) older_->each_block(from_older, take);
+        off_t from = 0, from_older = 0;
+        if (lines) from = now_.tail(*lines, true);
+        const bool in_older = older_ && lines != 0;
+        if (in_older && lines) from_older = older_->tail(*lines, now_.size() == 0);
+        if (in_older) older_->each_block(from_older, take);
         // The agent may put the log away while it is read: what is left of it is then there.
         for (off_t end = now_.each_block(from, take); auto newer = older();) {
             if (older_ && newer->same_as(*older_)) return;
