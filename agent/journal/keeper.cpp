@@ -20,9 +20,6 @@ constexpr std::size_t records_between_prunings = 1000;
 constexpr auto quiet = 1000ms;
 /// How soon a disk in trouble is tried again; each time in vain it is twice as long.
 constexpr auto first_retry = 1000ms, longest_retry = 16'000ms;
-/// Records of what is over, in memory: some MB. What goes on is never too much.
-constexpr std::size_t most_in_memory = 1000;
-
 /// The system's own words for an error code, without what the library puts before them.
 std::string cause(const std::system_error& error) { return error.code().message(); }
 
@@ -46,33 +43,9 @@ std::string_view remedy_for(const std::system_error& error) {
 
 }  // namespace
 
-const std::string& Entry::id() const {
-    if (const auto* const task = std::get_if<TaskState>(&what)) return task->id;
-    return std::get<OfStop>(what).stop.id;
-}
-
-std::string Entry::purpose() const {
-    if (const auto* const task = std::get_if<TaskState>(&what)) {
-        return fmt::format("record the task '{}'", task->definition.name);
-    }
-    return fmt::format("record the stop of '{}'", std::get<OfStop>(what).stop.task);
-}
-
-bool Entry::is_over() const {
-    if (const auto* const task = std::get_if<TaskState>(&what)) {
-        return task->last_status == TaskStatus::stopped;
-    }
-    return std::get<OfStop>(what).stop.outcome.has_value();
-}
-
-void Entry::write(Store& store) const {
-    if (const auto* const task = std::get_if<TaskState>(&what)) return store.tasks().write(*task);
-    const auto& [stop, phase] = std::get<OfStop>(what);
-    store.stops().write(stop, phase);
-}
-
-Keeper::Keeper(std::string directory, Tidings tidings, std::function<void()> reclaim)
-    : directory_(std::move(directory)),
+Keeper::Keeper(Clock& clock, std::string directory, Tidings tidings, std::function<void()> reclaim)
+    : clock_(clock),
+      directory_(std::move(directory)),
       path_(directory_ + "/journal.db"),
       tidings_(std::move(tidings)),
       reclaim_(std::move(reclaim)),
@@ -172,17 +145,15 @@ bool Keeper::still_in_place() {
 
 Keeper::Failures Keeper::write(std::vector<Entry> entries) {
     Failures failures(entries.size());
-    const auto due = [this] { return steady_clock::now() - tried_ >= first_retry; };
+    const auto due = [this] { return clock_.now() - tried_ >= first_retry; };
     const bool well = trouble_.empty() || (due() && catch_up());
     if (well && try_together(entries, failures)) {
         written_ += entries.size();
         unpruned_ += entries.size();
         return failures;
     }
-    for (auto& entry : entries) keep_in_memory(std::move(entry));
-    tidings_.tell([records = memory_.size()](Log&, JournalHealth& health) {
-        health.kept_in_memory(records);
-    });
+    for (auto& entry : entries) memory_.keep(std::move(entry));
+    tell_memory();
     return failures;
 }
 
@@ -244,57 +215,28 @@ std::vector<StopRecord> Keeper::stops(const std::optional<std::string>& task, st
         if (!error.damaged() || !is_writable() || !mend(error)) throw;
         read();
     }
-    // What is only in memory is newer: than its own row, or than all of them.
-    for (const auto& entry : memory_) {
-        const auto* const of_stop = std::get_if<Entry::OfStop>(&entry.what);
-        if (!of_stop || (task && of_stop->stop.task != *task)) continue;
-        const auto row = std::find_if(found.begin(), found.end(), [of_stop](const auto& each) {
-            return each.id == of_stop->stop.id;
-        });
-        if (row != found.end()) {
-            *row = of_stop->stop;
-        } else {
-            found.insert(found.begin(), of_stop->stop);
-        }
-    }
+    memory_.put_into(found, task);
     if (found.size() > limit) found.resize(limit);
     return found;
 }
 
 // ------------------------------------------------------------------------------------- in memory
 
-void Keeper::keep_in_memory(Entry entry) {
-    // Its phases too, those that came before: the last version is all there is.
-    if (auto* const of_stop = std::get_if<Entry::OfStop>(&entry.what)) of_stop->phase.reset();
-    const auto [place, is_new] = place_.try_emplace(entry.id(), memory_.size());
-    if (!is_new) {
-        memory_[place->second] = std::move(entry);
-        return;
-    }
-    memory_.push_back(std::move(entry));
-    if (memory_.size() <= most_in_memory) return;
-    const auto oldest = std::find_if(memory_.begin(), memory_.end(),
-                                     [](const Entry& each) { return each.is_over(); });
-    if (oldest == memory_.end()) return;
-    place_.erase(oldest->id());
-    memory_.erase(oldest);
-    for (std::size_t index = 0; index < memory_.size(); ++index)
-        place_[memory_[index].id()] = index;
-    ++lost_;
-}
-
 /// True: it is well again, and nothing is in memory any more.
 bool Keeper::catch_up() {
-    tried_ = steady_clock::now();
+    tried_ = clock_.now();
     if (!is_writable()) open_or_read();
-    const bool caught_up = is_writable() && still_in_place() && write_each_of_memory();
-    if (!caught_up) {
+    const bool writes = is_writable() && still_in_place();
+    if (writes) caught_up_ += write_memory();
+    if (!writes || memory_.size() > 0) {
         retry_ = std::min<milliseconds>(retry_ * 2, longest_retry);
+        tell_memory();
         return false;
     }
     retry_ = first_retry;
-    written_ += memory_.size();
-    tidings_.tell([records = memory_.size(), lost = lost_](Log& log, JournalHealth& health) {
+    written_ += caught_up_;
+    tidings_.tell([records = std::exchange(caught_up_, 0), lost = memory_.lost()](
+                      Log& log, JournalHealth& health) {
         log.say(
             Level::info, "Journal is well again",
             {{"recordsCaughtUp", std::to_string(records)}, {"recordsLost", std::to_string(lost)}});
@@ -303,50 +245,44 @@ bool Keeper::catch_up() {
     });
     trouble_.clear();
     memory_.clear();
-    place_.clear();
-    lost_ = 0;
     return true;
 }
 
 /// Each by itself, for there may be room for some.
-bool Keeper::write_each_of_memory() {
-    std::vector<Entry> left;
-    std::string_view remedy;
-    std::string error_text;
-    for (auto& entry : memory_) {
+std::size_t Keeper::write_memory() {
+    std::size_t written = 0;
+    bool hopeless = false;
+    for (auto& entry : memory_.take()) {
         try {
-            if (error_text.empty()) {
+            if (!hopeless) {
                 Transaction transaction(store_->database());
                 entry.write(*store_);
                 transaction.commit();
+                ++written;
                 continue;
             }
         } catch (const DatabaseError& error) {
             if (error.of_the_record()) {
-                ++lost_;
+                memory_.lose();
                 continue;
             }
-            if (!error.full()) error_text = error.what();
-            remedy = remedy_for(error);
-            if (error.damaged() && mend(error)) error_text.clear();
+            hopeless = !error.full();
+            if (hopeless) hopeless = !mend(error);
         }
-        left.push_back(std::move(entry));
+        memory_.keep(std::move(entry));
     }
-    if (left.empty()) return true;
-    memory_ = std::move(left);
-    place_.clear();
-    for (std::size_t index = 0; index < memory_.size(); ++index)
-        place_[memory_[index].id()] = index;
-    if (!error_text.empty()) fall_ill(error_text, remedy);
+    return written;
+}
+
+void Keeper::tell_memory() const {
     tidings_.tell([records = memory_.size()](Log&, JournalHealth& health) {
         health.kept_in_memory(records);
     });
-    return false;
 }
 
 void Keeper::fall_ill(const std::string& error, std::string_view remedy) {
     if (error == trouble_) return;
-    if (trouble_.empty()) tried_ = steady_clock::now();
+    if (trouble_.empty()) tried_ = clock_.now();
     trouble_ = error;
     tidings_.tell(
         [path = path_, error, remedy = std::string(remedy)](Log& log, JournalHealth& health) {
@@ -395,7 +331,7 @@ void Keeper::tidy() {
 }
 
 void Keeper::finish() {
-    if (!memory_.empty()) catch_up();
+    if (memory_.size() > 0) catch_up();
 }
 
 }  // namespace lastcall

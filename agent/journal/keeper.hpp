@@ -2,33 +2,17 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
+#include "agent/journal/entry.hpp"
 #include "agent/journal/store.hpp"
 #include "agent/journal/tidings.hpp"
-#include "supervisor/phase.hpp"
-#include "supervisor/task.hpp"
+#include "supervisor/clock.hpp"
 
 namespace lastcall {
-
-/// A record on its way to the file.
-struct Entry {
-    struct OfStop {
-        StopRecord stop;
-        std::optional<std::size_t> phase;  ///< the one that has changed; none: all
-    };
-    std::variant<TaskState, OfStop> what;
-
-    const std::string& id() const;
-    std::string purpose() const;  ///< "record the stop of 'web'"
-    bool is_over() const;         ///< a STOPPED task's, or a stop's that has its outcome
-    void write(Store& store) const;
-};
 
 /// Keeps records in the file, whatever happens to that: what can't be written stays in memory, its
 /// last version, and is written when the disk is well again. A damaged file is moved aside, one
@@ -39,7 +23,7 @@ class Keeper {
  public:
     /// `reclaim` is called before a directory is used that isn't the one that was locked at the
     /// start; it throws if that is another agent's now.
-    Keeper(std::string directory, Tidings tidings, std::function<void()> reclaim);
+    Keeper(Clock& clock, std::string directory, Tidings tidings, std::function<void()> reclaim);
 
     void open();
     /// Writes them together; what it can't write is kept in memory. The text is a record's own
@@ -53,7 +37,7 @@ class Keeper {
     std::optional<std::chrono::milliseconds> rest() const;
     /// Writes what is still in memory, if that can be done now.
     void finish();
-    std::size_t unwritten() const { return memory_.size() + lost_; }
+    std::size_t unwritten() const { return memory_.size() + memory_.lost(); }
 
  private:
     bool is_writable() const { return store_ && writable_; }
@@ -67,25 +51,24 @@ class Keeper {
     /// Returns false, and has told why, if the disk won't have them.
     bool try_together(const std::vector<Entry>& entries, Failures& failures);
     bool mend(const DatabaseError& error);
-    void keep_in_memory(Entry entry);
     bool catch_up();
-    bool write_each_of_memory();
+    std::size_t write_memory();
+    void tell_memory() const;
     void fall_ill(const std::string& error, std::string_view remedy);
 
+    Clock& clock_;  ///< to be read, which any thread may
     const std::string directory_, path_;
     Tidings tidings_;
     std::function<void()> reclaim_;
     std::unique_ptr<Store> store_;
     bool writable_ = false;
 
-    /// What isn't in the file, in the order of its first record.
-    std::vector<Entry> memory_;
-    std::map<std::string, std::size_t> place_;  ///< in `memory_`, by id
-    std::size_t lost_ = 0;                      ///< of it, because there were too many
+    Unwritten memory_;
+    std::size_t caught_up_ = 0;  ///< records written since the trouble began
 
     std::string trouble_;  ///< empty: well
     std::chrono::milliseconds retry_;
-    std::chrono::steady_clock::time_point tried_{};
+    Clock::time_point tried_{};
     bool checked_ = false;     ///< every page of the file was looked at
     std::size_t written_ = 0;  ///< since the last checkpoint
     std::size_t unpruned_;     ///< written since the last pruning

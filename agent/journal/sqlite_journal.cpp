@@ -39,7 +39,7 @@ class Clerk {
     Clerk(JournalParts& parts, std::string directory)
         : executor_(parts.executor),
           health_(parts.health),
-          keeper_(std::move(directory), Tidings(executor_, parts.log, parts.health),
+          keeper_(parts.clock, std::move(directory), Tidings(executor_, parts.log, parts.health),
                   parts.reclaim) {
         keeper_.open();
     }

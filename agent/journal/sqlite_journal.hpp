@@ -15,6 +15,7 @@ namespace lastcall {
 /// also what the executor's context still has to do then.
 struct JournalParts {
     asio::any_io_executor executor;
+    Clock& clock;
     Disk& disk;
     Log& log;
     JournalHealth& health;

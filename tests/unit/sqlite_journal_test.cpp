@@ -40,6 +40,7 @@ struct Keeping {
 
     std::unique_ptr<Journal> opened(const std::string& place = "") {
         return sqlite_journal({.executor = io.get_executor(),
+                               .clock = *clock,
                                .disk = disk,
                                .log = log,
                                .health = health,
