@@ -69,8 +69,11 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
       reaper(io.get_executor()),
       configuration_(configuration),
       journal_health_(*clock),
-      kept_(journal(
-          {.executor = io.get_executor(), .disk = disk, .log = *log, .health = journal_health_})),
+      kept_(journal({.executor = io.get_executor(),
+                     .clock = *clock,
+                     .disk = disk,
+                     .log = *log,
+                     .health = journal_health_})),
       journal_(logged(*kept_, *log)),
       sockets_(io.get_executor(), *clock, *log),
       load_balancers_(io.get_executor(), *clock, *log, configuration.settings.helper_path),
