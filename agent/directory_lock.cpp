@@ -71,26 +71,35 @@ void DirectoryLock::lock() {
     }
     file_ = ::openat(place_, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (file_ == -1) file_ = ::openat(place_, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    const bool ours = ::flock(place_, LOCK_EX | LOCK_NB) == 0 &&
-                      (file_ == -1 || ::flock(file_, LOCK_EX | LOCK_NB) == 0);
-    if (!ours) {
-        throw std::runtime_error(fmt::format(
-            "cannot use the data directory '{}': another agent{} has it; stop that one, or name "
-            "another directory with ECS_DATADIR",
-            directory_, owner()));
-    }
+    is_file_ = file_ != -1;
+    if (!is_file_) return lock_without_file();
+    // Whoever came when no file could be made has locked the journal.
+    const int journal = ::openat(place_, "journal.db", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const bool taken =
+        journal != -1 && ::flock(journal, LOCK_SH | LOCK_NB) == -1 && errno == EWOULDBLOCK;
+    if (journal != -1) ::close(journal);
+    if (taken || ::flock(file_, LOCK_EX | LOCK_NB) == -1) refuse();
     const std::string pid = fmt::format("{}\n", ::getpid());
-    if (file_ == -1 || ::ftruncate(file_, 0) == -1 ||
-        ::write(file_, pid.data(), pid.size()) == -1) {
+    if (::ftruncate(file_, 0) == -1 || ::write(file_, pid.data(), pid.size()) == -1) {
         return;  // only a courtesy to whoever comes next
     }
 }
 
+void DirectoryLock::lock_without_file() {
+    file_ = ::openat(place_, "journal.db", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file_ == -1) file_ = ::fcntl(place_, F_DUPFD_CLOEXEC, 0);
+    if (::flock(file_, LOCK_EX | LOCK_NB) == -1) refuse();
+}
+
+void DirectoryLock::refuse() const {
+    throw std::runtime_error(
+        fmt::format("cannot use the data directory '{}': another agent{} has it; stop that one, or "
+                    "name another directory with ECS_DATADIR",
+                    directory_, owner()));
+}
+
 void DirectoryLock::renew() {
-    if (place_ != -1 && same_file(place_, directory_) &&
-        (file_ == -1 || same_file(file_, directory_ + "/lock"))) {
-        return;
-    }
+    if (is_file_ && same_file(place_, directory_) && same_file(file_, directory_ + "/lock")) return;
     close(file_);
     close(place_);
     make();
@@ -99,7 +108,7 @@ void DirectoryLock::renew() {
 
 std::string DirectoryLock::owner() const {
     char text[24] = "";
-    const auto length = file_ == -1 ? 0 : ::pread(file_, text, sizeof text - 1, 0);
+    const auto length = !is_file_ ? 0 : ::pread(file_, text, sizeof text - 1, 0);
     if (length <= 1) return "";
     return fmt::format(" (pid {})", std::string_view(text, static_cast<std::size_t>(length - 1)));
 }

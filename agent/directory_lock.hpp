@@ -4,8 +4,8 @@
 namespace lastcall {
 
 /// One agent a data directory. The lock is the kernel's, so a dead agent leaves none; it is on the
-/// directory itself, which can be locked where nothing can be written, and on the file `lock` in
-/// it, which tells the owner's pid.
+/// file `lock`, which tells the owner's pid; where that can't be made, on the journal, or on the
+/// directory itself.
 class DirectoryLock {
  public:
     /// Makes the directory, and `logs` in it. One that can't be written is locked all the same, and
@@ -16,16 +16,21 @@ class DirectoryLock {
     DirectoryLock(const DirectoryLock&) = delete;
     DirectoryLock& operator=(const DirectoryLock&) = delete;
 
-    /// Locks what the path leads to now, if it was removed or replaced; throws as the constructor.
+    /// Locks what the path leads to now, if it was removed or replaced, and the file `lock` if that
+    /// can be made now; throws as the constructor. Any thread may call it, one at a time.
     void renew();
 
  private:
     void make();
     void lock();
+    void lock_without_file();
+    [[noreturn]] void refuse() const;
     std::string owner() const;
 
     std::string directory_;
-    int place_ = -1, file_ = -1;
+    int place_ = -1;        ///< the directory
+    int file_ = -1;         ///< what is locked
+    bool is_file_ = false;  ///< it is `lock`
 };
 
 }  // namespace lastcall

@@ -104,6 +104,24 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
 
 House::~House() = default;
 
+void House::take_over() {
+    bool over = false;
+    std::exception_ptr failure;
+    asio::co_spawn(io, supervisor_->adopt(), [&](std::exception_ptr error) {
+        failure = error;
+        over = true;
+    });
+    while (!over) io.run_one();
+    io.restart();
+    if (!failure) return;
+    try {
+        std::rethrow_exception(failure);
+    } catch (...) {
+        log->say(Level::error, "Tasks of an earlier agent can't be found",
+                 {{"error", failure_text()}});
+    }
+}
+
 void House::open_socket() {
     const auto answer = [this](api::Request request) {
         return api::answer(context_, std::move(request));
@@ -152,14 +170,11 @@ void House::alongside(awaitable<void> work) {
 
 /// Past the log, which has told it all before.
 void House::restate() {
-    const auto record = [](Journal& journal, std::vector<TaskView> views) -> awaitable<void> {
-        for (auto& view : views) {
-            if (view.state.last_status == TaskStatus::stopped) continue;
-            co_await journal.record(view.state);
-            if (view.stop) co_await journal.record(std::move(view.stop->record), std::nullopt);
-        }
-    };
-    background_.spawn(record(*kept_, supervisor_->views()), failed("Journal began incomplete"));
+    for (auto& view : supervisor_->views()) {
+        if (view.state.last_status == TaskStatus::stopped) continue;
+        kept_->note(view.state);
+        if (view.stop) kept_->note(std::move(view.stop->record), std::nullopt);
+    }
 }
 
 Gate::Failed House::failed(std::string_view what) {

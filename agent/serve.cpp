@@ -94,6 +94,7 @@ int serve(const Options& options, const Inheritance& inherited_by_us) {
         parts.reclaim = [&lock] { lock.renew(); };
         return sqlite_journal(std::move(parts), directory);
     });
+    house.take_over();
     house.cap_logs();
     house.open_socket();
     house.log->say(Level::info, "Agent serves",

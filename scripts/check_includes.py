@@ -36,6 +36,7 @@ STOREYS = [
     {"process", "load_balancer", "journal", "connections", "stop_request"},
     {"(parts)"},
     {"stop"},
+    {"life"},
     {"supervisor"},
 ]
 

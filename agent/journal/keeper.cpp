@@ -203,18 +203,28 @@ bool Keeper::replace_damaged(const std::string& error) {
     return false;
 }
 
-std::vector<StopRecord> Keeper::stops(const std::optional<std::string>& task, std::size_t limit) {
-    std::vector<StopRecord> found;
-    const auto read = [&] {
-        if (store_) found = store_->stops().read(task, limit);
-    };
+void Keeper::read(const std::function<void(Store&)>& question) {
     try {
         if (is_writable()) still_in_place();
-        read();
+        if (store_) question(*store_);
     } catch (const DatabaseError& error) {
         if (!error.damaged() || !is_writable() || !mend(error)) throw;
-        read();
+        question(*store_);
     }
+}
+
+std::vector<Remnant> Keeper::remnants(Clock::utc_time since, std::vector<std::string>& troubles) {
+    std::vector<Remnant> found;
+    read([&](Store& store) {
+        troubles.clear();
+        found = store.remnants(since, troubles);
+    });
+    return found;
+}
+
+std::vector<StopRecord> Keeper::stops(const std::optional<std::string>& task, std::size_t limit) {
+    std::vector<StopRecord> found;
+    read([&](Store& store) { found = store.stops().read(task, limit); });
     memory_.put_into(found, task);
     if (found.size() > limit) found.resize(limit);
     return found;
@@ -222,10 +232,20 @@ std::vector<StopRecord> Keeper::stops(const std::optional<std::string>& task, st
 
 // ------------------------------------------------------------------------------------- in memory
 
+void Keeper::try_again() {
+    // Where nothing could be written another agent may have come first.
+    try {
+        if (reclaim_) reclaim_();
+    } catch (const std::exception& error) {
+        return fall_ill(error.what(), "stop the other agent");
+    }
+    open_or_read();
+}
+
 /// True: it is well again, and nothing is in memory any more.
 bool Keeper::catch_up() {
     tried_ = clock_.now();
-    if (!is_writable()) open_or_read();
+    if (!is_writable()) try_again();
     const bool writes = is_writable() && still_in_place();
     if (writes) caught_up_ += write_memory();
     if (!writes || memory_.size() > 0) {

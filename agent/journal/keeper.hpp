@@ -32,6 +32,8 @@ class Keeper {
     Failures write(std::vector<Entry> entries);
     /// Newest first. Throws std::runtime_error.
     std::vector<StopRecord> stops(const std::optional<std::string>& task, std::size_t limit);
+    /// As Store::remnants.
+    std::vector<Remnant> remnants(Clock::utc_time since, std::vector<std::string>& troubles);
     /// What has time: to be called when nothing was written for as long as `rest` says.
     void tidy();
     std::optional<std::chrono::milliseconds> rest() const;
@@ -40,6 +42,8 @@ class Keeper {
     std::size_t unwritten() const { return memory_.size() + memory_.lost(); }
 
  private:
+    /// Reads, once more if the file was damaged and another has taken its place.
+    void read(const std::function<void(Store&)>& question);
     bool is_writable() const { return store_ && writable_; }
     void open_or_read();
     void open_file();
@@ -51,6 +55,7 @@ class Keeper {
     /// Returns false, and has told why, if the disk won't have them.
     bool try_together(const std::vector<Entry>& entries, Failures& failures);
     bool mend(const DatabaseError& error);
+    void try_again();
     bool catch_up();
     std::size_t write_memory();
     void tell_memory() const;

@@ -23,6 +23,8 @@ struct Receipt {
     Event done;
     std::exception_ptr error;
     std::vector<StopRecord> stops;
+    std::vector<Remnant> remnants;
+    std::vector<std::string> troubles;  ///< of what could not be read of them
 };
 
 /// Something to write, or a question.
@@ -173,6 +175,22 @@ class SqliteJournal : public Journal {
 
     void note(StopRecord stop, std::optional<std::size_t> phase) override {
         noted_.push_back(hand_over({entry(std::move(stop), phase), {}}));
+    }
+
+    void note(const TaskState& task) override { noted_.push_back(hand_over({Entry{task}, {}})); }
+
+    awaitable<std::vector<Remnant>> remnants(Clock::utc_time since) override {
+        Job::Question read = [since](Keeper& keeper, Receipt& receipt) {
+            receipt.remnants = keeper.remnants(since, receipt.troubles);
+        };
+        const auto receipt = hand_over({std::move(read), {}});
+        co_await receipt->done.wait();
+        if (receipt->error) std::rethrow_exception(receipt->error);
+        for (const auto& trouble : receipt->troubles) {
+            parts_.log.say(Level::error, "Task of the journal is not supervised",
+                           {{"error", trouble}});
+        }
+        co_return std::move(receipt->remnants);
     }
 
     awaitable<std::vector<StopRecord>> stops(std::optional<std::string> task,
