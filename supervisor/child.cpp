@@ -20,7 +20,7 @@ constexpr int code_of_a_killed_child = 128 + SIGKILL;  // as a shell passes it o
 class Child final : public Process {
  public:
     Child(asio::any_io_executor executor, Reaper& reaper, Launched launched, std::string task_id,
-          Orphans orphans, std::unique_ptr<Cgroup> cgroup, bool is_child)
+          Orphans orphans, std::unique_ptr<Cgroup> cgroup)
         : reaper_(reaper),
           launched_(launched),
           tree_(launched.pid, std::move(task_id), orphans, std::move(cgroup), reaper),
@@ -33,11 +33,12 @@ class Child final : public Process {
         if (orphans != Orphans::ours_alone) start_time_ = proc::start_of(launched.pid);
         // Until it ends its number is its own, whoever reaps it.
         reaper_.expect(launched.pid, [this](ExitStatus status) { ended(status); });
-        if (!is_child) {
-            strangers_end_.emplace(executor, launched.pidfd, [this](ExitStatus status) {
+        if (launched.stranger) {
+            const auto end = [this](ExitStatus status) {
                 reaper_.forget(launched_.pid);
                 ended(status);
-            });
+            };
+            strangers_end_.emplace(executor, launched.pidfd, *launched.stranger, end);
         }
         look_out_for_oom_killer(orphans);
     }
@@ -158,10 +159,12 @@ class ChildLauncher final : public Launcher {
             if (!main) launched.exit = ExitStatus{.known = Known::unseen};
         }
         if (main) launched = {.pid = main->pid, .pidfd = main->pidfd};
+        if (main && !main->is_child)
+            launched.stranger = main->has_ended ? Known::unseen : Known::unkept;
         // Who was orphaned before us didn't come to us.
         const bool is_child = main && main->is_child;
         return supervise(executor_, reaper_, launched, task_id,
-                         is_child ? orphans : Orphans::elsewhere, std::move(cgroup), is_child);
+                         is_child ? orphans : Orphans::elsewhere, std::move(cgroup));
     }
 
  private:
@@ -210,9 +213,9 @@ class ChildLauncher final : public Launcher {
 
 std::unique_ptr<Process> supervise(asio::any_io_executor executor, Reaper& reaper,
                                    Launched launched, std::string task_id, Orphans orphans,
-                                   std::unique_ptr<Cgroup> cgroup, bool is_child) {
+                                   std::unique_ptr<Cgroup> cgroup) {
     return std::make_unique<Child>(std::move(executor), reaper, launched, std::move(task_id),
-                                   orphans, std::move(cgroup), is_child);
+                                   orphans, std::move(cgroup));
 }
 
 std::unique_ptr<Launcher> child_launcher(asio::any_io_executor executor, Reaper& reaper,

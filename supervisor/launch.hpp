@@ -39,6 +39,7 @@ struct Launched {
     pid_t pid = 0;
     int pidfd = -1;                  ///< close-on-exec
     std::optional<ExitStatus> exit;  ///< if it has been reaped already
+    std::optional<Known> stranger;   ///< not our child; if its exit can't be known, that is why
 };
 
 /// What kept a command from being started: "cannot start 'CMD': No such file or directory", with

@@ -58,14 +58,18 @@ std::optional<Stranger> find_again(pid_t pid, std::uint64_t start_time) {
     siginfo_t info{};
     const auto id = static_cast<id_t>(pidfd);
     const bool is_child = ::waitid(P_PIDFD, id, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
-    return Stranger{.pid = pid, .pidfd = pidfd, .is_child = is_child};
+    return Stranger{.pid = pid,
+                    .pidfd = pidfd,
+                    .is_child = is_child,
+                    .has_ended = !proc::status_of(pid).is_alive()};
 }
 
-StrangersEnd::StrangersEnd(asio::any_io_executor executor, int pidfd,
+StrangersEnd::StrangersEnd(asio::any_io_executor executor, int pidfd, Known unknown,
                            std::function<void(ExitStatus)> ended)
     : pidfd_(executor, duplicate(pidfd)),
       again_(std::move(executor)),
       pause_(first_pause),
+      unknown_(unknown),
       ended_(std::move(ended)) {
     pidfd_.async_wait(pidfd_.wait_read, [this](const boost::system::error_code& error) {
         if (!error) look();
@@ -79,7 +83,7 @@ void StrangersEnd::look() {
     // ESRCH: it was reaped, and this kernel forgets what it doesn't keep. Other errors: it never
     // keeps anything.
     const bool unreaped = kept;
-    if (!unreaped || pause_ > longest_pause) return ended_({.known = Known::unkept});
+    if (!unreaped || pause_ > longest_pause) return ended_({.known = unknown_});
     again_.expires_after(pause_);
     pause_ *= 2;
     again_.async_wait([this](const boost::system::error_code& error) {

@@ -14,8 +14,9 @@ namespace lastcall {
 /// A process that may be somebody else's child: one that an agent before us launched.
 struct Stranger {
     pid_t pid = 0;
-    int pidfd = -1;         ///< close-on-exec, the caller's to close
-    bool is_child = false;  ///< ours after all: we are the same process, with another program
+    int pidfd = -1;          ///< close-on-exec, the caller's to close
+    bool is_child = false;   ///< ours after all: we are the same process, with another program
+    bool has_ended = false;  ///< and wasn't reaped yet
 };
 
 /// The process that has this id and was started then (proc::start_of); nothing if it has ended and
@@ -29,8 +30,9 @@ std::optional<Stranger> find_again(pid_t pid, std::uint64_t start_time);
 /// for that.
 class StrangersEnd {
  public:
-    /// `ended` is called once, never from here.
-    StrangersEnd(asio::any_io_executor executor, int pidfd, std::function<void(ExitStatus)> ended);
+    /// `ended` is called once, never from here; with `unknown` if nobody can tell how.
+    StrangersEnd(asio::any_io_executor executor, int pidfd, Known unknown,
+                 std::function<void(ExitStatus)> ended);
 
  private:
     void look();
@@ -38,6 +40,7 @@ class StrangersEnd {
     asio::posix::stream_descriptor pidfd_;
     asio::steady_timer again_;
     asio::steady_timer::duration pause_;
+    Known unknown_;
     std::function<void(ExitStatus)> ended_;
 };
 
