@@ -133,6 +133,52 @@ class Start(JournalTest):
             self.assertIn(str(path), agent.process.stderr())
 
 
+class Adoption(JournalTest):
+    """What runs when the agent dies is found again, though its journal can only be read."""
+
+    def kill_agent(self):
+        self.first = self.serve()
+        self.service = self.start_service(self.first)
+        wait_until(lambda: self.sqlite("select last_status from tasks") == [("RUNNING",)], "the record")
+        self.first.process.signal(signal.SIGKILL)
+        self.first.process.wait()
+
+    def assert_adopted(self, agent):
+        [task] = agent.ctl("ps", "--output", "json")["tasks"]
+        self.assertEqual((task["lastStatus"], task["containers"][0]["pid"]), ("RUNNING", self.service.events()[0]["pid"]))
+        self.assertIsNone(self.service.signalled())
+        self.assertEqual(agent.ctl("stop", "web", "--output", "json")["outcome"], "graceful")
+        self.assertIsNotNone(self.service.signalled())
+        self.assertEqual(len(agent.stops("web")), 1)
+
+    def test_from_a_newer_agents_journal(self):
+        self.kill_agent()
+        self.sqlite("pragma user_version = 99")
+        self.sqlite("alter table tasks add column weather text")
+        agent = self.serve()
+        self.assert_trouble(agent, "its schema is version 99")
+        self.assert_adopted(agent)
+        self.assertEqual(self.sqlite("select last_status from tasks"), [("RUNNING",)])
+
+    def test_from_a_read_only_disk(self):
+        self.kill_agent()
+        agent = self.serve(prefix=["unshare", "-m", "sh", "-c", f'mount --bind {self.data} {self.data} && '
+                                   f'mount -o remount,ro,bind {self.data} && exec "$@"', "sh"])
+        self.assert_trouble(agent, "Read-only file system")
+        self.assert_adopted(agent)
+
+    def test_from_a_damaged_journal(self):
+        self.kill_agent()
+        self.sqlite("pragma wal_checkpoint(truncate)")
+        page = self.sqlite("select rootpage from sqlite_schema where name = 'stops'")[0][0]
+        with open(self.data / "journal.db", "r+b") as file:
+            file.seek((page - 1) * 4096)
+            file.write(b"\xff" * 4096)
+        agent = self.serve()
+        wait_until(lambda: "tasksCarriedOver=1" in agent.process.stderr(), "the task to be carried over")
+        self.assert_adopted(agent)
+
+
 class Running(JournalTest):
     def test_a_removed_directory_is_made_again_with_what_goes_on(self):
         agent = self.serve()
