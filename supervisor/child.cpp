@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/steady_timer.hpp>
 #include <optional>
 
@@ -153,9 +154,9 @@ class ChildLauncher final : public Launcher {
         Launched launched{.pid = was.pid, .exit = was.exit};
         std::optional<Stranger> main;
         if (!was.exit) {
-            const auto eldest = was.pid == 0 ? eldest_of(cgroup.get(), task_id) : was.pid;
-            const auto since = was.pid == 0 ? proc::start_of(eldest) : was.start_time;
-            main = find_again(eldest, since);
+            const auto pid = was.start_time == 0 ? one_of(cgroup.get(), task_id, was.pid) : was.pid;
+            const auto since = was.start_time == 0 ? proc::start_of(pid) : was.start_time;
+            main = find_again(pid, since);
             if (!main) launched.exit = ExitStatus{.known = Known::unseen};
         }
         if (main) launched = {.pid = main->pid, .pidfd = main->pidfd};
@@ -173,10 +174,11 @@ class ChildLauncher final : public Launcher {
         return fmt::format("lastcall-{}-{}", task_id, container.name);
     }
 
-    /// Whom an agent launched that died before it could write down its id: the first of those that
-    /// are in its cgroup or carry its mark.
-    static pid_t eldest_of(const Cgroup* cgroup, const std::string& mark) {
+    /// Whom an agent launched that died before it could write down all of it: of those that are in
+    /// its cgroup or carry its mark the one with this id, or, if that isn't known, the first.
+    static pid_t one_of(const Cgroup* cgroup, const std::string& mark, pid_t pid) {
         const auto all = cgroup ? cgroup->members() : marked(mark);
+        if (pid != 0) return std::find(all.begin(), all.end(), pid) == all.end() ? 0 : pid;
         pid_t eldest = 0;
         std::uint64_t since = 0;
         for (const pid_t each : all) {

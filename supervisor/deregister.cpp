@@ -25,7 +25,8 @@ awaitable<void> Leaving::deregister(Watch& watch) {
     auto& [executor, clock, log, recorder, limits, evidence_, gone, settings] = scene_;
     const auto& url = watch.membership.url;
     if (const auto* const ended = recorder.ended(Phase::deregister, "", url)) {
-        watch.acknowledged = watch.taken_over = ended->outcome == Outcome::completed;
+        watch.acknowledged = ended->outcome == Outcome::completed;
+        if (watch.acknowledged) take_over(watch);
         if (!watch.acknowledged) note_who_is_open(watch);
         co_return;
     }
@@ -34,7 +35,7 @@ awaitable<void> Leaving::deregister(Watch& watch) {
     detail.set("loadBalancer", url);
     const auto phase = co_await recorder.begin(Phase::deregister, "", detail);
     const auto until = after(recorder.started(phase), settings.deregister_timeout);
-    if (goes_on && watch.registered) take_over(watch, TargetState::draining);
+    if (goes_on) take_over(watch);
 
     std::optional<std::optional<bool>> told_in_time;
     std::string failure;
@@ -77,13 +78,18 @@ void Leaving::note_who_is_open(Watch& watch) {
     }
 }
 
-/// What lived in the agent before us (who may still believe that the task is there).
-void Leaving::take_over(Watch& watch, TargetState as) {
-    // Caught here: the deregistration that follows meets the same trouble, and tells it.
+/// The agent before us was telling it, or had told it.
+void Leaving::take_over(Watch& watch) {
+    const auto& [url, load_balancer, target, knows, registers, drain, port, timeout, settle, poll] =
+        watch.membership;
+    // Caught here: who is asked next meets the same trouble.
     try {
-        watch.membership.load_balancer->take_over(watch.membership.target, as);
+        load_balancer->take_over(target, TargetState::draining);
     } catch (...) {
-        watch.error = failure_text();
+        scene_.log.say(Level::warn, "Load balancer can't be taken over",
+                       {{"task", scene_.recorder.record().task},
+                        {"loadBalancer", url},
+                        {"error", failure_text()}});
     }
 }
 

@@ -219,7 +219,6 @@ void Leaving::keep_asking() {
 
 awaitable<void> Leaving::ask(Watch& watch, Bell& now) {
     const auto& membership = watch.membership;
-    if (watch.taken_over) co_await learn_of_it(watch);
     for (;;) {
         const bool answered = co_await report(watch);
         news_.ring();
@@ -229,17 +228,6 @@ awaitable<void> Leaving::ask(Watch& watch, Bell& now) {
         // A connection that closes may have been the last that it waits for.
         const auto closed = co_await before(scene_.clock, asked + pause, done(now.heard()));
         if (closed) co_await scene_.clock.sleep_until(asked + std::min(pause, breath));
-    }
-}
-
-/// Our client has to know that the target was deregistered: it restores that if it is forgotten.
-awaitable<void> Leaving::learn_of_it(Watch& watch) {
-    const auto again = std::max(watch.membership.poll, ask_again);
-    for (;;) {
-        const bool learnt =
-            co_await attempt(watch, after(scene_.clock.now(), watch.membership.timeout));
-        if (learnt || !watch.may_retry) co_return;
-        co_await scene_.clock.sleep_until(scene_.clock.now() + again);
     }
 }
 

@@ -48,9 +48,9 @@ class LoadBalancer {
     virtual awaitable<void> register_target(const std::string& target) = 0;
     /// Send it nothing new. Returns when the load balancer has acknowledged.
     virtual awaitable<void> deregister(const std::string& target) = 0;
-    /// An agent before us had registered the target (`healthy`), or was deregistering it
-    /// (`draining`), and this client knows nothing of it: makes that so again as far as it lived in
-    /// that agent. Never waits.
+    /// An agent before us had registered the target (`healthy`), or deregistered it or was about to
+    /// (`draining`), and this client knows nothing of it. What lived in that agent is made so
+    /// again; nobody else is told. Never waits.
     virtual void take_over(const std::string& target, TargetState as) {
         static_cast<void>(target), static_cast<void>(as);
     }

@@ -36,12 +36,14 @@ awaitable<void> PreStop::run(std::size_t phase, bool goes_on) {
     hook.is_hook = true;
     const auto mark = scene_.task.id + "-pre-stop";
     auto& recorder = scene_.recorder;
+    const auto* const pid = recorder.record().phases[phase].detail.find("pid");
+    const ContainerState was{.name = hook.name,
+                             .pid = pid ? static_cast<int>(std::get<std::int64_t>(*pid)) : 0};
     std::unique_ptr<Process> process;
-    if (goes_on) process = scene_.launcher.adopt(hook, mark, {.name = hook.name});
+    if (goes_on) process = scene_.launcher.adopt(hook, mark, was);
     // Not a second time: what it does may not bear that. Only if the agent before us died between
     // the launch and this note, and it was quick, it runs twice: never to run it would be worse.
-    const bool was_launched = recorder.record().phases[phase].detail.find("pid") != nullptr;
-    if (!process || (!was_launched && !process->any_left())) {
+    if (!process || (!pid && !process->any_left())) {
         process = scene_.launcher.launch(hook, mark);
         recorder.note_for_good(phase, "pid", std::int64_t{process->id()});
     }

@@ -19,12 +19,13 @@ namespace lastcall {
 namespace {
 
 constexpr unsigned out = forced_maint | forced_drain;
+constexpr std::int64_t unknown = -1;  // a process's id
 
 /// What is known of one target beyond what HAProxy keeps.
 struct Place {
     Clock::duration settle = 100ms;
     bool deregistered = false;
-    std::int64_t pid = 0;  ///< the process that acknowledged the deregistration
+    std::int64_t pid = 0;  ///< of the process that acknowledged the deregistration
     std::optional<Clock::time_point> zero_since;
     int purges = 0;
     bool reloaded = false;
@@ -90,6 +91,13 @@ class Haproxy final : public HaproxyLoadBalancer {
         place.pid = look.process.pid;
     }
 
+    void take_over(const std::string& target, TargetState as) override {
+        Place& place = places_[target];
+        place.forget();
+        place.deregistered = as == TargetState::draining;
+        place.pid = unknown;
+    }
+
     awaitable<TargetReport> state_of(const std::string& target) override {
         Look look = co_await look_at(target);
         Place& place = places_[target];
@@ -144,6 +152,7 @@ class Haproxy final : public HaproxyLoadBalancer {
     /// After a reload the old process finishes its requests, and nobody can ask it.
     void notice_reload(const std::string& target, Place& place, const Look& look) {
         const bool forgot = !(look.server.admin & out);
+        if (place.pid == unknown && !forgot) place.pid = look.process.pid;
         if ((look.process.pid != place.pid || forgot) && !place.reloaded) {
             place.reloaded = true;
             log_.say(Level::warn,

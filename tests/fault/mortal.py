@@ -103,13 +103,22 @@ class MortalTest(harness.LiveTest):
         self.pid = self.agent.task(name)["containers"][0]["pid"]
         self.wait_recorded(name)
 
-    def wait_recorded(self, name):
+    def wait_recorded(self, name, registered=False):
         """Until the journal has the task as RUNNING: it is written down in its turn, behind its launch."""
         def recorded():
             with contextlib.closing(sqlite3.connect(self.agent.data / "journal.db")) as journal:
-                return journal.execute("select 1 from tasks where name = ? and last_status = 'RUNNING'",
-                                       (name,)).fetchone()
+                return journal.execute("select 1 from tasks where name = ? and last_status = 'RUNNING' "
+                                       "and (registered <> '[]' or not ?)", (name, registered)).fetchone()
         wait_until(recorded, f"{name} to be recorded")
+
+    def wait_noted(self, name, key):
+        """Until the journal has that detail of the task's stop."""
+        def noted():
+            with contextlib.closing(sqlite3.connect(self.agent.data / "journal.db")) as journal:
+                return journal.execute(
+                    "select 1 from phases join stops on stops.id = stop_id where task = ? and detail like ?",
+                    (name, f'%"{key}"%')).fetchone()
+        wait_until(noted, f"{key} to be recorded")
 
     def terms(self, service=None):
         return [e for e in (service or self.service).events("signal") if e["signal"] == signal.SIGTERM]
