@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "agent/definition.hpp"
+#include "agent/log_cap.hpp"
 #include "supervisor/proc.hpp"
 
 namespace lastcall {
@@ -67,7 +68,12 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
       log(agent_log(configuration.settings)),
       reaper(io.get_executor()),
       configuration_(configuration),
-      kept_(journal(io.get_executor(), *log)),
+      journal_health_(*clock),
+      kept_(journal({.executor = io.get_executor(),
+                     .clock = *clock,
+                     .disk = disk,
+                     .log = *log,
+                     .health = journal_health_})),
       journal_(logged(*kept_, *log)),
       sockets_(io.get_executor(), *clock, *log),
       load_balancers_(io.get_executor(), *clock, *log, configuration.settings.helper_path),
@@ -80,10 +86,12 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
                .journal = *journal_,
                .configuration = configuration,
                .define = task_definer(configuration.settings, role),
-               .mode = role.mode == Role::Mode::run ? "run" : "serve"},
+               .mode = role.mode == Role::Mode::run ? "run" : "serve",
+               .journal_health = &journal_health_},
       signals_(io.get_executor()),
       serving_(io.get_executor()),
       background_(io.get_executor()) {
+    journal_health_.restate = [this] { restate(); };
     for (const auto& warning : configuration.warnings) log->say(Level::warn, warning);
     for (const auto& note : configuration.notes) log->say(Level::debug, note);
     say_assumed_deadline(configuration, *log);
@@ -140,8 +148,33 @@ awaitable<void> House::live(awaitable<void> work) {
     io.stop();
 }
 
+void House::cap_logs() {
+    const Settings& settings = configuration_.settings;
+    if (settings.log_max_size == 0 || settings.data_dir.empty()) return;
+    // The journal sees that the directory is gone, and makes it again.
+    const auto missing = [this] {
+        const auto ask = [](Journal& journal) -> awaitable<void> {
+            co_await journal.stops(std::nullopt, 0);
+        };
+        alongside(ask(*kept_));
+    };
+    alongside(lastcall::cap_logs(*clock, disk, *log,
+                                 {.directory = settings.data_dir + "/logs",
+                                  .size = settings.log_max_size,
+                                  .missing = missing}));
+}
+
 void House::alongside(awaitable<void> work) {
     background_.spawn(std::move(work), failed("Part of the agent failed"));
+}
+
+/// Past the log, which has told it all before.
+void House::restate() {
+    for (auto& view : supervisor_->views()) {
+        if (view.state.last_status == TaskStatus::stopped) continue;
+        kept_->note(view.state);
+        if (view.stop) kept_->note(std::move(view.stop->record), std::nullopt);
+    }
 }
 
 Gate::Failed House::failed(std::string_view what) {

@@ -9,6 +9,8 @@
 #include "agent/api/http_server.hpp"
 #include "agent/api/routes.hpp"
 #include "agent/config/settings.hpp"
+#include "agent/disk.hpp"
+#include "agent/journal/sqlite_journal.hpp"
 #include "agent/lb/lb.hpp"
 #include "agent/log.hpp"
 #include "agent/signals.hpp"
@@ -24,8 +26,7 @@ namespace lastcall {
 /// (serve).
 class House {
  public:
-    /// `journal` makes the journal; what it throws is the caller's to judge.
-    using JournalMaker = std::function<std::unique_ptr<Journal>(asio::any_io_executor, Log&)>;
+    using JournalMaker = std::function<std::unique_ptr<Journal>(JournalParts)>;
     House(const Configuration& configuration, const Role& role, const Inheritance& inherited,
           const JournalMaker& journal);
     ~House();
@@ -37,6 +38,8 @@ class House {
     void open_socket();
     /// Runs `work` and everything behind it, to the end of `work`; then the control socket closes.
     void run(awaitable<void> work);
+    /// Keeps the logs of tasks below their cap, if there is one, in the background.
+    void cap_logs();
     /// Goes on until the process ends; a failure of it is logged.
     void alongside(awaitable<void> work);
     /// Ends the process: the socket is unlinked and the journal finished. Nothing else is torn
@@ -49,14 +52,17 @@ class House {
     std::unique_ptr<Clock> clock;
     std::unique_ptr<Log> log;
     Reaper reaper;
+    Disk disk;
     Supervisor& supervisor() { return *supervisor_; }
     asio::any_io_executor executor() { return io.get_executor(); }
 
  private:
     awaitable<void> live(awaitable<void> work);
+    void restate();
     Gate::Failed failed(std::string_view what);
 
     const Configuration& configuration_;
+    JournalHealth journal_health_;
     std::unique_ptr<Journal> kept_, journal_;
     Sockets sockets_;
     LoadBalancers load_balancers_;

@@ -54,16 +54,9 @@ int exit_code(const std::optional<ExitStatus>& exit, const Settings& settings) {
     return as_expected(exit->signal != 0 ? 128 + exit->signal : exit->code, settings);
 }
 
-/// While a task runs nothing is fatal: without a journal on disk the record lives in memory.
-std::unique_ptr<Journal> journal(const Settings& settings, asio::any_io_executor executor,
-                                 Log& log) {
+std::unique_ptr<Journal> journal(const Settings& settings, JournalParts parts) {
     if (settings.data_dir.empty()) return memory_journal();
-    try {
-        return sqlite_journal(executor, settings.data_dir, log);
-    } catch (const std::exception& error) {
-        log.say(Level::warn, "Records are kept in memory", {{"error", error.what()}});
-        return memory_journal();
-    }
+    return sqlite_journal(std::move(parts), settings.data_dir);
 }
 
 /// Ours, which the command has too; empty if it is gone, or out of our sight.
@@ -119,10 +112,9 @@ bool is_plain_init(const Configuration& configuration) {
             }
             launched.exit = waited.exit;
         }
-        house = std::make_unique<House>(configuration, role, started.inherited,
-                                        [&settings](asio::any_io_executor executor, Log& log) {
-                                            return journal(settings, std::move(executor), log);
-                                        });
+        house = std::make_unique<House>(
+            configuration, role, started.inherited,
+            [&settings](JournalParts parts) { return journal(settings, std::move(parts)); });
         if (!settings.socket.empty()) {
             try {
                 house->open_socket();

@@ -1,10 +1,7 @@
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,56 +11,13 @@
 #include <system_error>
 
 #include "agent/complain.hpp"
+#include "agent/directory_lock.hpp"
 #include "agent/house.hpp"
 #include "agent/journal/sqlite_journal.hpp"
 #include "agent/run.hpp"
 
 namespace lastcall {
 namespace {
-
-/// One agent a data directory: the lock is the kernel's, so a dead agent leaves none.
-class DirectoryLock {
- public:
-    explicit DirectoryLock(const std::string& directory) {
-        std::error_code failure;
-        std::filesystem::create_directories(directory + "/logs", failure);
-        if (failure) {
-            throw std::runtime_error(fmt::format("cannot make the data directory '{}': {}",
-                                                 directory, failure.message()));
-        }
-        const std::string path = directory + "/lock";
-        descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (descriptor_ == -1) {
-            throw std::system_error(errno, std::generic_category(),
-                                    fmt::format("cannot open '{}'", path));
-        }
-        if (::flock(descriptor_, LOCK_EX | LOCK_NB) == -1) {
-            throw std::runtime_error(
-                fmt::format("cannot use the data directory '{}': another agent{} has it; stop that "
-                            "one, or name "
-                            "another directory with ECS_DATADIR",
-                            directory, owner()));
-        }
-        const std::string pid = fmt::format("{}\n", ::getpid());
-        if (::ftruncate(descriptor_, 0) == -1 ||
-            ::write(descriptor_, pid.data(), pid.size()) == -1) {
-            return;  // only a courtesy to whoever comes next
-        }
-    }
-    ~DirectoryLock() { ::close(descriptor_); }
-    DirectoryLock(const DirectoryLock&) = delete;
-    DirectoryLock& operator=(const DirectoryLock&) = delete;
-
- private:
-    std::string owner() const {
-        char text[24] = "";
-        const auto length = ::pread(descriptor_, text, sizeof text - 1, 0);
-        if (length <= 1) return "";
-        return fmt::format(" (pid {})",
-                           std::string_view(text, static_cast<std::size_t>(length - 1)));
-    }
-    int descriptor_ = -1;
-};
 
 /// Every task costs us descriptors; the tasks themselves get the old limit back.
 void raise_open_files(Inheritance& inherited) {
@@ -133,14 +87,15 @@ int serve(const Options& options, const Inheritance& inherited_by_us) {
     // Before the first task anything wrong is fatal.
     auto& directory = configuration.settings.data_dir;
     directory = std::filesystem::absolute(directory).string();
-    const DirectoryLock lock(directory);
+    DirectoryLock lock(directory);
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
     raise_open_files(inherited);
-    House house(configuration, role, inherited,
-                [&directory](asio::any_io_executor executor, Log& log) {
-                    return sqlite_journal(std::move(executor), directory, log);
-                });
+    House house(configuration, role, inherited, [&directory, &lock](JournalParts parts) {
+        parts.reclaim = [&lock] { lock.renew(); };
+        return sqlite_journal(std::move(parts), directory);
+    });
     house.take_over();
+    house.cap_logs();
     house.open_socket();
     house.log->say(Level::info, "Agent serves",
                    {{"socket", configuration.settings.socket},

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -131,6 +132,20 @@ class Descriptor {
 int open_for(const std::string& path, int flags) {
     const int file = ::open(path.c_str(), flags | O_CLOEXEC, 0640);
     if (file == -1) throw LaunchError(errno, fmt::format("cannot open '{}'", path), false);
+    return file;
+}
+
+/// A log is appended to. Whatever else stands in its place (a symlink to somewhere, a fifo that
+/// nobody reads) isn't written to, and nobody waits for it.
+int open_log(const std::string& path) {
+    const int file = open_for(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK);
+    struct stat status{};
+    if (::fstat(file, &status) == -1 || !S_ISREG(status.st_mode)) {
+        ::close(file);
+        throw LaunchError(EINVAL, fmt::format("cannot log to '{}': it is no regular file", path),
+                          false);
+    }
+    ::fcntl(file, F_SETFL, O_APPEND);  // it is the task's too, which may look
     return file;
 }
 
@@ -263,8 +278,7 @@ Launched launch(const LaunchOptions& options) {
     if (options.identity) plan.identity = &*options.identity;
     if (options.inherited.open_files) plan.open_files = &*options.inherited.open_files;
     plan.mask = options.inherited.mask;
-    const Descriptor log(
-        options.log_file.empty() ? -1 : open_for(options.log_file, O_WRONLY | O_APPEND | O_CREAT));
+    const Descriptor log(options.log_file.empty() ? -1 : open_log(options.log_file));
     const Descriptor null(options.own_stdin ? -1 : open_for("/dev/null", O_RDONLY));
     plan.log = log.get();
     plan.null = null.get();

@@ -6,8 +6,12 @@
 // The agent itself.
 namespace lastcall::api {
 
-awaitable<Response> show_health(Context&, Call) {
-    co_return reply(200, json::object{{"status", "ok"}});
+awaitable<Response> show_health(Context& context, Call) {
+    // The agent answers: a journal in trouble is no reason to restart it.
+    json::object shape{{"status", "ok"}};
+    const JournalState journal = describe(context.journal_health);
+    if (journal.status != "ok") shape["journal"] = journal.status;
+    co_return reply(200, shape);
 }
 
 awaitable<Response> show_metadata(Context& context, Call) {
@@ -16,6 +20,7 @@ awaitable<Response> show_metadata(Context& context, Call) {
     shape.Version = LASTCALL_VERSION;
     shape.pid = ::getpid();
     shape.mode = context.mode;
+    shape.journal = describe(context.journal_health);
     co_return reply(200, to_json(shape));
 }
 

@@ -177,4 +177,16 @@ Setting describe(const SettingRow& row) {
     return {std::string(row.name), std::string(row.flag), row.value, std::string(row.source)};
 }
 
+JournalState describe(const JournalHealth* health) {
+    if (!health) return {};
+    const auto report = health->report();
+    JournalState shape;
+    shape.waiting = static_cast<std::int64_t>(report.waiting);
+    if (report.trouble.empty()) return shape;
+    shape.status = "degraded";
+    shape.trouble = report.trouble;
+    shape.since = text_of(report.since);
+    return shape;
+}
+
 }  // namespace lastcall::api

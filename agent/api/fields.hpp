@@ -149,16 +149,26 @@ void fields(IO& io, T& it, std::type_identity<Setting>) {
 }
 
 template <class IO, class T>
+void fields(IO& io, T& it, std::type_identity<JournalState>) {
+    io.must("status", it.status);
+    io.may("trouble", it.trouble);
+    io.may("since", it.since);
+    io.must("waiting", it.waiting);
+}
+
+template <class IO, class T>
 void fields(IO& io, T& it, std::type_identity<Metadata>) {
     io.must("Cluster", it.Cluster);
     io.must("Version", it.Version);
     io.must("pid", it.pid);
     io.must("mode", it.mode);
+    io.may("journal", it.journal);
 }
 
 template <class IO, class T>
 void fields(IO& io, T& it, std::type_identity<TaskList>) {
     io.must("tasks", it.tasks);
+    io.may("journal", it.journal);
 }
 
 template <class IO, class T>

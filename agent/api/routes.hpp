@@ -4,6 +4,7 @@
 
 #include "agent/api/message.hpp"
 #include "agent/config/settings.hpp"
+#include "agent/journal/health.hpp"
 #include "supervisor/journal.hpp"
 #include "supervisor/supervisor.hpp"
 
@@ -18,6 +19,7 @@ struct Context {
     /// Throws BadRequest.
     std::function<TaskDefinition(const struct RunRequest&)> define;
     std::string mode;  ///< "serve" or "run"; `run` takes no further tasks
+    const JournalHealth* journal_health = nullptr;  ///< none: records are kept in memory alone
 };
 
 /// The control API as a function: from a request to a response, never throwing.

@@ -42,6 +42,7 @@ void check(const RunRequest& request) {
 awaitable<Response> list_tasks(Context& context, Call) {
     TaskList list;
     for (const TaskView& each : context.supervisor.views()) list.tasks.push_back(describe(each));
+    list.journal = describe(context.journal_health);
     co_return reply(200, to_json(list));
 }
 

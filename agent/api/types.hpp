@@ -12,7 +12,7 @@
 // in ECS's spelling. Times are UTC text with microseconds ("2026-01-31T12:00:00.000000Z"),
 // durations milliseconds with fraction. What is asked for, what is sent, what comes back:
 //
-//   GET    /healthz                               {"status": "ok"}
+//   GET    /healthz                               {"status": "ok"}, "journal" if that isn't
 //   GET    /v1/metadata                           Metadata
 //   GET    /v1/config                             SettingList
 //   GET    /v1/tasks                              TaskList
@@ -135,14 +135,23 @@ struct Setting {
         source;  ///< source: "default", "environment", "flag", "load balancer"
 };
 
+/// How the journal is. What is asked of an older agent has none.
+struct JournalState {
+    std::string status = "ok";                  ///< or "degraded"
+    std::optional<std::string> trouble, since;  ///< "disk is full"
+    std::int64_t waiting = 0;                   ///< records that are not on the disk
+};
+
 struct Metadata {
     std::string Cluster, Version;
     std::int64_t pid = 0;
     std::string mode;  ///< "serve" or "run"
+    std::optional<JournalState> journal;
 };
 
 struct TaskList {
     std::vector<Task> tasks;
+    std::optional<JournalState> journal;
 };
 
 /// Newest first.

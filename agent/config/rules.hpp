@@ -53,6 +53,7 @@ Effective pre_stop_timeout(Reading& reading);
 Effective task(Reading& reading);
 Effective socket(Reading& reading);
 Effective introspection_addr(Reading& reading);
+Effective log_max_size(Reading& reading);
 Effective helper_path(Reading& reading);
 }  // namespace rules
 

@@ -77,6 +77,8 @@ constexpr Entry entries[] = {
      "the control socket", rules::socket},
     {"AGENT_INTROSPECTION_ADDR", "--introspection-addr", "none",
      "address and port of the read-only HTTP server", rules::introspection_addr},
+    {"AGENT_LOG_MAX_SIZE", "--log-max-size", "10M", "how long a task's log may become",
+     rules::log_max_size},
     {"AGENT_HELPER_PATH", "--helper-path", "beside the agent, then its libexec folder",
      "where the programs `agent-lb-SCHEME` are looked for", rules::helper_path},
 };

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -32,7 +33,8 @@ struct Settings {
     std::vector<std::uint8_t> expected_codes;  ///< run: AGENT_EXPECT_EXIT_CODE; they become 0
     Clock::duration start_timeout = 3min;
     Clock::duration cleanup_wait = std::chrono::hours(3);
-    std::string data_dir;  ///< empty: none
+    std::string data_dir;                   ///< empty: none
+    std::uint64_t log_max_size = 10 << 20;  ///< bytes of a task's log; 0: no cap
     std::vector<std::string> load_balancers;
     std::vector<std::uint16_t> ports;
     std::string socket;              ///< empty: none

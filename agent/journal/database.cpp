@@ -1,10 +1,13 @@
 #include "agent/journal/database.hpp"
 
+#include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <string_view>
 
 namespace lastcall {
 namespace {
@@ -25,16 +28,41 @@ std::string what_is_wrong(sqlite3* database) {
 /// A database that somebody else is reading or copying (`sqlite3 journal.db`) is free again soon.
 constexpr int patience_ms = 5000;
 
+bool is_any(sqlite3* database, std::initializer_list<int> codes) {
+    const int code = sqlite3_errcode(database) & 0xff;
+    return std::find(codes.begin(), codes.end(), code) != codes.end();
+}
+
+/// As a URI: see https://sqlite.org/uri.html.
+std::string frozen(const std::string& path) {
+    std::string uri = "file:";
+    for (const char c : path) {
+        if (c == '%' || c == '?' || c == '#') {
+            uri += fmt::format("%{:02x}", static_cast<unsigned char>(c));
+        } else {
+            uri += c;
+        }
+    }
+    return uri + "?immutable=1";
+}
+
 }  // namespace
 
 DatabaseError::DatabaseError(sqlite3* database)
     : std::runtime_error(what_is_wrong(database)),
-      damaged_(sqlite3_errcode(database) == SQLITE_NOTADB ||
-               sqlite3_errcode(database) == SQLITE_CORRUPT) {}
+      damaged_(is_any(database, {SQLITE_NOTADB, SQLITE_CORRUPT})),
+      of_the_record_(
+          is_any(database, {SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_RANGE})),
+      read_only_(is_any(database, {SQLITE_READONLY, SQLITE_CANTOPEN, SQLITE_PERM})),
+      full_(is_any(database, {SQLITE_FULL})) {}
 
-Database::Database(const std::string& path) {
-    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    const int code = sqlite3_open_v2(path.c_str(), &database_, flags, nullptr);
+Database::Database(const std::string& path, Access access) {
+    const bool writes = access == Access::write;
+    const int flags = SQLITE_OPEN_NOMUTEX | (writes ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+                                                    : SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+    const std::string name = access == Access::read_frozen ? frozen(path) : path;
+    const char* const system = access == Access::read_alone ? "unix-none" : nullptr;
+    const int code = sqlite3_open_v2(name.c_str(), &database_, flags, system);
     if (!database_) throw std::bad_alloc();
     if (code != SQLITE_OK) {
         const DatabaseError error(database_);
@@ -42,6 +70,9 @@ Database::Database(const std::string& path) {
         throw error;
     }
     sqlite3_busy_timeout(database_, patience_ms);
+    if (access != Access::read_alone) return;
+    // Who is alone needs no shared memory.
+    sqlite3_exec(database_, "pragma locking_mode = exclusive", nullptr, nullptr, nullptr);
 }
 
 Database::~Database() { sqlite3_close(database_); }
@@ -56,6 +87,27 @@ std::int64_t Database::number(const char* sql) {
     Statement statement(*this, sql);
     Rows row = statement.query({});
     return row.next() ? row.integer(0) : 0;
+}
+
+bool Database::has_its_headers() {
+    const auto begins_with = [this](int which, std::string_view first) {
+        sqlite3_file* file = nullptr;
+        sqlite3_file_control(database_, "main", which, &file);
+        if (!file || !file->pMethods) return true;
+        char there[16] = {};
+        sqlite3_int64 size = 0;
+        if (file->pMethods->xFileSize(file, &size) != SQLITE_OK) return true;
+        if (size == 0 && which == SQLITE_FCNTL_JOURNAL_POINTER) return true;  // nothing in it yet
+        file->pMethods->xRead(file, there, static_cast<int>(first.size()), 0);
+        return std::string_view(there, first.size()) == first;
+    };
+    // sqlite.org/fileformat.html; the last bit of the log's magic number is the byte order's.
+    return begins_with(SQLITE_FCNTL_FILE_POINTER, {"SQLite format 3", 16}) &&
+           begins_with(SQLITE_FCNTL_JOURNAL_POINTER, {"\x37\x7f\x06", 3});
+}
+
+void Database::tidy_at_the_end(bool yes) {
+    sqlite3_db_config(database_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, yes ? 0 : 1, nullptr);
 }
 
 Transaction::Transaction(Database& database) : database_(database) {

@@ -18,18 +18,28 @@ class DatabaseError : public std::runtime_error {
     explicit DatabaseError(sqlite3* database);
     /// The file is no database, or one that is damaged.
     bool damaged() const { return damaged_; }
+    /// It is the record itself that can't be written, on a disk that is well.
+    bool of_the_record() const { return of_the_record_; }
+    /// Nothing may be written here.
+    bool read_only() const { return read_only_; }
+    bool full() const { return full_; }
 
  private:
-    bool damaged_;
+    bool damaged_, of_the_record_, read_only_, full_;
 };
 
 /// What a column can hold.
 using Cell = std::variant<std::nullptr_t, std::int64_t, std::string_view>;
 
+/// How a file is opened. For reading SQLite wants its companions (-wal, -shm) there, or makes them:
+/// `read_alone` does without -shm and locks nothing, `read_frozen` does without -wal too; neither
+/// is for a file that somebody writes.
+enum class Access { write, read, read_alone, read_frozen };
+
 /// An open SQLite file. Everything throws DatabaseError.
 class Database {
  public:
-    explicit Database(const std::string& path);
+    explicit Database(const std::string& path, Access access = Access::write);
     Database(const Database&) = delete;
     Database& operator=(const Database&) = delete;
     ~Database();
@@ -39,6 +49,11 @@ class Database {
     /// The one number that a query gives.
     std::int64_t number(const char* sql);
     sqlite3* handle() { return database_; }
+    /// Whether the file and its write-ahead log still begin as SQLite began them. A look at 20
+    /// bytes: pages that are in memory hide it for long when somebody has written over the file.
+    bool has_its_headers();
+    /// Whether its end may move what is in the write-ahead log to its place, as SQLite does.
+    void tidy_at_the_end(bool yes);
 
  private:
     sqlite3* database_ = nullptr;

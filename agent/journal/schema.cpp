@@ -97,18 +97,23 @@ constexpr auto newest = static_cast<std::int64_t>(std::size(steps));
 
 }  // namespace
 
-void migrate(Database& database) {
-    Transaction transaction(database);
-    const auto version = database.number("pragma user_version");
+void check_schema(Database& database) {
     const bool empty = database.number("select count(*) from sqlite_schema") == 0;
     if (!empty && database.number("pragma application_id") != application_id) {
-        throw ForeignSchema("it is another program's database");
+        throw ForeignSchema("it is another program's database", false);
     }
-    if (version > newest) {
-        throw ForeignSchema(
-            fmt::format("its schema is version {}, this agent knows {}: a newer agent wrote it",
-                        version, newest));
-    }
+    const auto version = database.number("pragma user_version");
+    if (version <= newest) return;
+    throw ForeignSchema(
+        fmt::format("its schema is version {}, this agent knows {}: a newer agent wrote it",
+                    version, newest),
+        true);
+}
+
+void migrate(Database& database) {
+    Transaction transaction(database);
+    check_schema(database);
+    const auto version = database.number("pragma user_version");
     if (version == newest) return;
     for (auto step = version; step < newest; ++step) database.run(steps[step]);
     database.run(

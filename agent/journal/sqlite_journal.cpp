@@ -3,17 +3,18 @@
 #include <fmt/format.h>
 
 #include <boost/asio/post.hpp>
-#include <condition_variable>
-#include <csignal>
 #include <mutex>
-#include <thread>
+#include <stdexcept>
 #include <utility>
+#include <variant>
 
-#include "agent/journal/store.hpp"
+#include "agent/journal/keeper.hpp"
 #include "supervisor/await.hpp"
 
 namespace lastcall {
 namespace {
+
+constexpr Disk::Duration patience_at_the_end{2000};
 
 /// What a coroutine waits for. Its two owners are the coroutine, which may be cancelled, and the
 /// job, which is done all the same. `done` is touched by the loop's thread alone.
@@ -26,47 +27,145 @@ struct Receipt {
     std::vector<std::string> troubles;  ///< of what could not be read of them
 };
 
+/// Something to write, or a question.
 struct Job {
-    enum class Kind { write, read } kind;
-    std::string purpose;  ///< "record the stop of 'web'"
-    std::function<void(Store&, Receipt&)> work;
+    using Question = std::function<void(Keeper&, Receipt&)>;
+    std::variant<Entry, Question> what;
     std::shared_ptr<Receipt> receipt;
 };
 
-/// Between two prunings: a thousand records are about a hundred stops.
-constexpr std::size_t records_between_prunings = 1000;
-/// Tidying up waits for the disk, so it is done when nobody has recorded anything for so long.
-constexpr auto rest = std::chrono::seconds(1);
+/// The jobs, and who does them on the disk's thread. Its two owners are the journal and the work
+/// that the disk has got: a disk that hangs may outlive the journal.
+class Clerk {
+ public:
+    Clerk(JournalParts& parts, std::string directory)
+        : executor_(parts.executor),
+          health_(parts.health),
+          keeper_(parts.clock, std::move(directory), Tidings(executor_, parts.log, parts.health),
+                  parts.reclaim) {
+        keeper_.open();
+    }
+
+    /// True: the disk must be asked to call `work`.
+    bool take(Job job) {
+        const std::lock_guard lock(mutex_);
+        jobs_.push_back(std::move(job));
+        ++open_;
+        return !std::exchange(called_, true);
+    }
+    /// From now on nobody hears of what is done. Returns how many jobs weren't.
+    std::size_t leave_alone() {
+        const std::lock_guard lock(mutex_);
+        alone_ = true;
+        return open_;
+    }
+    /// How many records couldn't be written; when the disk has finished.
+    std::size_t unwritten() const { return keeper_.unwritten(); }
+
+    // On the disk's thread:
+
+    std::optional<Disk::Duration> work() {
+        Jobs jobs;
+        {
+            const std::lock_guard lock(mutex_);
+            jobs = std::exchange(jobs_, {});
+            called_ = false;
+        }
+        if (jobs.empty() || !std::exchange(tidied_, true)) keeper_.tidy();
+        // What is written one after the other is written together; a question sees what came
+        // before it.
+        for (std::size_t begin = 0, end = 0; begin < jobs.size(); begin = end) {
+            end = begin + 1;
+            if (auto* const question = std::get_if<Job::Question>(&jobs[begin].what)) {
+                answer(jobs[begin], *question);
+                continue;
+            }
+            while (end < jobs.size() && std::holds_alternative<Entry>(jobs[end].what)) ++end;
+            write(jobs, begin, end);
+        }
+        return keeper_.rest();
+    }
+
+    void finish() { keeper_.finish(); }
+
+ private:
+    using Jobs = std::vector<Job>;
+
+    void write(Jobs& jobs, std::size_t begin, std::size_t end) {
+        std::vector<Entry> entries;
+        for (auto job = begin; job < end; ++job)
+            entries.push_back(std::move(std::get<Entry>(jobs[job].what)));
+        const auto failures = keeper_.write(std::move(entries));
+        for (auto job = begin; job < end; ++job) {
+            const auto& failure = failures[job - begin];
+            hand_back(jobs[job], failure.empty()
+                                     ? nullptr
+                                     : std::make_exception_ptr(std::runtime_error(failure)));
+        }
+    }
+
+    void answer(Job& job, const Job::Question& question) {
+        std::exception_ptr error;
+        try {
+            question(keeper_, *job.receipt);
+        } catch (const std::exception& failure) {
+            // Goes to who waits for it, with what it was about.
+            const auto text = fmt::format("cannot read the journal: {}", failure.what());
+            error = std::make_exception_ptr(std::runtime_error(text));
+        }
+        hand_back(job, std::move(error));
+    }
+
+    void hand_back(Job& job, std::exception_ptr error) {
+        const std::lock_guard lock(mutex_);
+        --open_;
+        if (alone_) return;
+        job.receipt->error = std::move(error);
+        asio::post(executor_, [receipt = std::move(job.receipt), health = &health_] {
+            health->done();
+            receipt->done.set();
+        });
+    }
+
+    asio::any_io_executor executor_;
+    JournalHealth& health_;
+    Keeper keeper_;
+    bool tidied_ = false;
+    std::mutex mutex_;  // guards what follows
+    Jobs jobs_;
+    std::size_t open_ = 0;
+    bool called_ = false, alone_ = false;
+};
 
 class SqliteJournal : public Journal {
  public:
-    SqliteJournal(asio::any_io_executor executor, std::unique_ptr<Store> store, Log& log)
-        : executor_(std::move(executor)), log_(log), store_(std::move(store)) {
-        // Signals are for the thread that waits for them.
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        writer_ = std::thread([this] { work_until_closed(); });
-        pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    SqliteJournal(JournalParts parts, std::string directory)
+        : parts_(std::move(parts)), clerk_(std::make_shared<Clerk>(parts_, std::move(directory))) {
+        call();
     }
     ~SqliteJournal() override {
-        {
-            const std::lock_guard lock(mutex_);
-            closed_ = true;
-        }
-        wake_.notify_one();
-        writer_.join();
+        parts_.disk.urgent(clerk_.get(), [clerk = clerk_]() -> std::optional<Disk::Duration> {
+            clerk->finish();
+            return std::nullopt;
+        });
+        const bool finished = parts_.disk.finish(patience_at_the_end);
+        const auto lost = finished ? clerk_->unwritten() : clerk_->leave_alone();
+        if (lost == 0) return;
+        parts_.log.say(
+            Level::error, "Journal ends without its last records",
+            {{"error", finished ? parts_.health.report().trouble : "the disk takes longer than 2s"},
+             {"recordsLost", std::to_string(lost)}});
     }
 
     awaitable<void> record(const TaskState& task) override {
-        const auto receipt = hand_over(task);
+        const auto receipt = hand_over({Entry{task}, {}});
         co_await receipt->done.wait();
         if (receipt->error) std::rethrow_exception(receipt->error);
     }
 
     awaitable<void> record(StopRecord stop, std::optional<std::size_t> phase) override {
         const auto noted = std::exchange(noted_, {});
-        const auto receipt = hand_over(std::move(stop), phase);
+        const auto receipt = hand_over({entry(std::move(stop), phase), {}});
         co_await receipt->done.wait();
         if (receipt->error) std::rethrow_exception(receipt->error);
         for (const auto& earlier : noted) {
@@ -75,170 +174,62 @@ class SqliteJournal : public Journal {
     }
 
     void note(StopRecord stop, std::optional<std::size_t> phase) override {
-        noted_.push_back(hand_over(std::move(stop), phase));
+        noted_.push_back(hand_over({entry(std::move(stop), phase), {}}));
     }
 
-    void note(const TaskState& task) override { noted_.push_back(hand_over(task)); }
+    void note(const TaskState& task) override { noted_.push_back(hand_over({Entry{task}, {}})); }
 
     awaitable<std::vector<Remnant>> remnants(Clock::utc_time since) override {
-        auto read = [since](Store& store, Receipt& receipt) {
-            receipt.remnants = store.remnants(since, receipt.troubles);
+        Job::Question read = [since](Keeper& keeper, Receipt& receipt) {
+            receipt.remnants = keeper.remnants(since, receipt.troubles);
         };
-        const auto receipt = hand_over({Job::Kind::read, "read the journal", std::move(read), {}});
+        const auto receipt = hand_over({std::move(read), {}});
         co_await receipt->done.wait();
         if (receipt->error) std::rethrow_exception(receipt->error);
         for (const auto& trouble : receipt->troubles) {
-            log_.say(Level::error, "Task of the journal is not supervised", {{"error", trouble}});
+            parts_.log.say(Level::error, "Task of the journal is not supervised",
+                           {{"error", trouble}});
         }
         co_return std::move(receipt->remnants);
     }
 
     awaitable<std::vector<StopRecord>> stops(std::optional<std::string> task,
                                              std::size_t limit) override {
-        auto read = [task = std::move(task), limit](Store& store, Receipt& receipt) {
-            receipt.stops = store.stops().read(task, limit);
+        Job::Question read = [task = std::move(task), limit](Keeper& keeper, Receipt& receipt) {
+            receipt.stops = keeper.stops(task, limit);
         };
-        const auto receipt = hand_over({Job::Kind::read, "read the journal", std::move(read), {}});
+        const auto receipt = hand_over({std::move(read), {}});
         co_await receipt->done.wait();
         if (receipt->error) std::rethrow_exception(receipt->error);
         co_return std::move(receipt->stops);
     }
 
  private:
-    using Jobs = std::vector<Job>;
-
-    std::shared_ptr<Receipt> hand_over(const TaskState& task) {
-        auto purpose = fmt::format("record the task '{}'", task.definition.name);
-        auto write = [task](Store& store, Receipt&) { store.tasks().write(task); };
-        return hand_over({Job::Kind::write, std::move(purpose), std::move(write), {}});
-    }
-
-    std::shared_ptr<Receipt> hand_over(StopRecord stop, std::optional<std::size_t> phase) {
-        auto purpose = fmt::format("record the stop of '{}'", stop.task);
-        auto write = [stop = std::move(stop), phase](Store& store, Receipt&) {
-            store.stops().write(stop, phase);
-        };
-        return hand_over({Job::Kind::write, std::move(purpose), std::move(write), {}});
+    static Entry entry(StopRecord stop, std::optional<std::size_t> phase) {
+        return {Entry::OfStop{std::move(stop), phase}};
     }
 
     std::shared_ptr<Receipt> hand_over(Job job) {
-        auto receipt = std::make_shared<Receipt>(executor_);
+        auto receipt = std::make_shared<Receipt>(parts_.executor);
         job.receipt = receipt;
-        {
-            const std::lock_guard lock(mutex_);
-            queue_.push_back(std::move(job));
-        }
-        wake_.notify_one();
+        parts_.health.handed_over();
+        if (clerk_->take(std::move(job))) call();
         return receipt;
     }
 
-    // From here on: the writer's thread.
-
-    void work_until_closed() {
-        tidy();
-        std::unique_lock lock(mutex_);
-        const auto has_work = [this] { return closed_ || !queue_.empty(); };
-        for (;;) {
-            const bool untidy = written_ > 0;
-            if (untidy && !wake_.wait_for(lock, rest, has_work)) {
-                lock.unlock();
-                tidy();
-                lock.lock();
-                continue;
-            }
-            wake_.wait(lock, has_work);
-            if (queue_.empty()) return;
-            Jobs jobs = std::exchange(queue_, {});
-            lock.unlock();
-            do_all(std::move(jobs));
-            lock.lock();
-        }
+    void call() {
+        parts_.disk.urgent(clerk_.get(), [clerk = clerk_] { return clerk->work(); });
     }
 
-    /// What is written one after the other is committed together; a read sees what came before it.
-    void do_all(Jobs jobs) {
-        for (std::size_t begin = 0, end = 0; begin < jobs.size(); begin = end) {
-            const auto kind = jobs[begin].kind;
-            for (end = begin + 1; kind == Job::Kind::write && end < jobs.size(); ++end) {
-                if (jobs[end].kind != kind) break;
-            }
-            if (end - begin > 1 && try_together(jobs, begin, end)) {
-                for (auto job = begin; job < end; ++job) finish(jobs[job], nullptr);
-                continue;
-            }
-            for (auto job = begin; job < end; ++job) do_alone(jobs[job]);
-        }
-        written_ += jobs.size();
-        unpruned_ += jobs.size();
-    }
-
-    /// False, and nothing is written, if any of them fails: each then learns its own error.
-    bool try_together(Jobs& jobs, std::size_t begin, std::size_t end) {
-        try {
-            Transaction transaction(store_->database());
-            for (auto job = begin; job < end; ++job) jobs[job].work(*store_, *jobs[job].receipt);
-            transaction.commit();
-            return true;
-        } catch (const std::exception&) {
-            return false;
-        }
-    }
-
-    void do_alone(Job& job) {
-        try {
-            if (job.kind == Job::Kind::write) {
-                Transaction transaction(store_->database());
-                job.work(*store_, *job.receipt);
-                transaction.commit();
-            } else {
-                job.work(*store_, *job.receipt);
-            }
-        } catch (const std::exception& error) {
-            // Goes to who waits for it, with what it was about.
-            const auto text = fmt::format("cannot {}: {}", job.purpose, error.what());
-            return finish(job, std::make_exception_ptr(std::runtime_error(text)));
-        }
-        finish(job, nullptr);
-    }
-
-    void finish(Job& job, std::exception_ptr error) {
-        job.receipt->error = std::move(error);
-        asio::post(executor_, [receipt = std::move(job.receipt)] { receipt->done.set(); });
-    }
-
-    void tidy() {
-        written_ = 0;
-        try {
-            if (unpruned_ >= records_between_prunings) {
-                unpruned_ = 0;
-                store_->prune();
-            }
-            store_->checkpoint();
-        } catch (const DatabaseError&) {
-            // Nobody waits for it; whatever is wrong, the next record says so.
-        }
-    }
-
-    asio::any_io_executor executor_;
-    Log& log_;
+    JournalParts parts_;
+    std::shared_ptr<Clerk> clerk_;
     std::vector<std::shared_ptr<Receipt>> noted_;  ///< nobody has asked yet how they went
-    std::unique_ptr<Store> store_;
-    std::size_t written_ = 0;                          ///< since the last checkpoint
-    std::size_t unpruned_ = records_between_prunings;  ///< since the last pruning
-
-    std::mutex mutex_;  // guards what follows
-    std::condition_variable wake_;
-    Jobs queue_;
-    bool closed_ = false;
-
-    std::thread writer_;
 };
 
 }  // namespace
 
-std::unique_ptr<Journal> sqlite_journal(asio::any_io_executor executor,
-                                        const std::string& directory, Log& log) {
-    return std::make_unique<SqliteJournal>(std::move(executor), open_store(directory, log), log);
+std::unique_ptr<Journal> sqlite_journal(JournalParts parts, std::string directory) {
+    return std::make_unique<SqliteJournal>(std::move(parts), std::move(directory));
 }
 
 }  // namespace lastcall

@@ -172,6 +172,19 @@ std::vector<ContainerEnd> containers_from(const std::string& stored) {
     return containers;
 }
 
+/// What `read` makes of a row; nothing if there are words in it that this agent doesn't know, as in
+/// a newer agent's: they don't hide the other rows.
+template <class Read>
+auto understood(Read read) -> std::optional<decltype(read())> {
+    try {
+        return read();
+    } catch (const DatabaseError&) {
+        throw;
+    } catch (const std::exception&) {
+        return std::nullopt;
+    }
+}
+
 /// From a row of `all_stops` or `stops_of_task`; without its phases.
 StopRecord stop_from(const Rows& row) {
     StopRecord stop;
@@ -242,9 +255,16 @@ std::vector<StopRecord> StopRows::read(const std::optional<std::string>& task, s
     std::vector<StopRecord> stops;
     {
         Rows row = task ? stops_of_task_.query({rows, *task}) : all_stops_.query({rows});
-        while (row.next()) stops.push_back(stop_from(row));
+        while (row.next()) {
+            if (auto stop = understood([&row] { return stop_from(row); })) {
+                stops.push_back(std::move(*stop));
+            }
+        }
     }
-    for (auto& stop : stops) stop.phases = read_phases(stop.id);
+    for (auto& stop : stops) {
+        auto phases = understood([this, &stop] { return read_phases(stop.id); });
+        if (phases) stop.phases = std::move(*phases);
+    }
     return stops;
 }
 

@@ -44,57 +44,37 @@ std::string boot_id() {
     return size == sizeof id ? std::string(id, sizeof id) : std::string();
 }
 
-/// Task definitions may hold secrets: the file is made for its owner alone, and SQLite gives its
-/// companions (-wal, -shm) the same mode.
-void make_file(const std::string& path) {
-    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
-    if (file < 0) throw std::system_error(errno, std::generic_category());
-    struct stat status{};
-    const bool regular = ::fstat(file, &status) == 0 && S_ISREG(status.st_mode);
-    ::close(file);
-    if (!regular) throw std::runtime_error("it is no regular file");
-}
-
-/// Its write-ahead log goes with it: SQLite would play it into the new file.
-std::string move_aside(const std::string& path) {
-    std::string stamp = utc_seconds_text(std::chrono::system_clock::now());
-    std::erase_if(stamp, [](char c) { return c == '-' || c == ':'; });
-    const std::string aside = path + ".corrupt-" + stamp;
-    for (const auto* const companion : {"", "-wal", "-shm"}) {
-        if (std::rename((path + companion).c_str(), (aside + companion).c_str()) == 0) continue;
-        if (errno != ENOENT) throw std::system_error(errno, std::generic_category());
-    }
-    return aside;
-}
-
-std::unique_ptr<Store> open_or_begin_anew(const std::string& path, Log& log) {
-    try {
-        return std::make_unique<Store>(path);
-    } catch (const DatabaseError& error) {
-        // A damaged journal mustn't keep tasks from running, nor be lost to those who can mend it.
-        if (!error.damaged()) throw;
-        const auto aside = move_aside(path);
-        log.say(Level::warn, "Journal is damaged, beginning a new one",
-                {{"journal", path}, {"error", error.what()}, {"movedTo", aside}});
-    }
-    make_file(path);
-    return std::make_unique<Store>(path);
+/// Before anything is written, even where it would only be SQLite tidying up at the end: the file
+/// may be another program's, or a newer agent's.
+Database& checked(Database& database) {
+    database.tidy_at_the_end(false);
+    check_schema(database);
+    database.tidy_at_the_end(true);
+    return database;
 }
 
 /// With the schema that the statements are prepared for.
-Database& prepared(Database& database) {
-    database.run(set_up_sql);
+Database& prepared(Database& database, Access access) {
+    if (access != Access::write) return database;
+    checked(database).run(set_up_sql);
     migrate(database);
     return database;
 }
 
-/// The system's own words for an error code, without what the library puts before them.
-std::string cause(const std::system_error& error) { return error.code().message(); }
+std::optional<std::pair<std::uint64_t, std::uint64_t>> identity_of(const std::string& path) {
+    struct stat status{};
+    if (::stat(path.c_str(), &status) != 0) return std::nullopt;
+    return std::pair<std::uint64_t, std::uint64_t>(status.st_dev, status.st_ino);
+}
 
 }  // namespace
 
-Store::Store(const std::string& path)
-    : database_(path), tasks_(prepared(database_), boot_id()), stops_(database_, boot_id()) {}
+Store::Store(const std::string& path, Access access)
+    : path_(path),
+      database_(path, access),
+      tasks_(prepared(database_, access), boot_id()),
+      stops_(database_, boot_id()),
+      identity_(identity_of(path)) {}
 
 std::vector<Remnant> Store::remnants(Clock::utc_time since, std::vector<std::string>& troubles) {
     std::vector<Remnant> remnants;
@@ -114,23 +94,58 @@ void Store::prune() {
 
 void Store::checkpoint() { database_.run("pragma wal_checkpoint(passive)"); }
 
-std::unique_ptr<Store> open_store(const std::string& directory, Log& log) {
-    const std::string path = directory + "/journal.db";
-    std::string trouble;
-    try {
-        std::error_code error;
-        const bool is_new = std::filesystem::create_directories(directory, error);
-        if (error) throw std::system_error(error);
-        if (is_new) ::chmod(directory.c_str(), 0700);
-        make_file(path);
-        return open_or_begin_anew(path, log);
-    } catch (const std::system_error& error) {
-        trouble = cause(error);
-    } catch (const std::exception& error) {
-        trouble = error.what();
+bool Store::in_place() const { return identity_ && identity_of(path_) == identity_; }
+
+bool Store::is_sound() {
+    Statement check(database_, "pragma quick_check(1)");
+    Rows row = check.query({});
+    return row.next() && row.text(0) == "ok";
+}
+
+/// Task definitions may hold secrets: the file is made for its owner alone, and SQLite gives its
+/// companions (-wal, -shm) the same mode.
+void make_journal_file(const std::string& directory, const std::string& path) {
+    std::error_code error;
+    const bool is_new = std::filesystem::create_directories(directory, error);
+    if (error) throw std::system_error(error);
+    if (is_new) ::chmod(directory.c_str(), 0700);
+    const int file =
+        ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+    if (file < 0) throw std::system_error(errno, std::generic_category());
+    struct stat status{};
+    const bool regular = ::fstat(file, &status) == 0 && S_ISREG(status.st_mode);
+    ::close(file);
+    if (!regular) throw std::runtime_error("it is no regular file");
+}
+
+std::unique_ptr<Store> read_only_store(const std::string& path) {
+    struct stat status{};
+    if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return nullptr;
+    for (const auto access : {Access::read, Access::read_alone, Access::read_frozen}) {
+        // Caught here: the next way needs less.
+        try {
+            auto store = std::make_unique<Store>(path, access);
+            store->stops().read(std::nullopt, 1);
+            return store;
+        } catch (const DatabaseError&) {
+        }
     }
-    // Caught to say which file it is about.
-    throw std::runtime_error(fmt::format("cannot open the journal '{}': {}", path, trouble));
+    return nullptr;
+}
+
+/// Its write-ahead log goes with it: SQLite would play it into the new file.
+std::string move_aside(const std::string& path) {
+    std::string stamp = utc_seconds_text(std::chrono::system_clock::now());
+    std::erase_if(stamp, [](char c) { return c == '-' || c == ':'; });
+    std::string aside = path + ".corrupt-" + stamp;
+    for (int number = 2; identity_of(aside); ++number) {
+        aside = fmt::format("{}.corrupt-{}.{}", path, stamp, number);
+    }
+    for (const auto* const companion : {"", "-wal", "-shm"}) {
+        if (std::rename((path + companion).c_str(), (aside + companion).c_str()) == 0) continue;
+        if (errno != ENOENT) throw std::system_error(errno, std::generic_category());
+    }
+    return aside;
 }
 
 }  // namespace lastcall

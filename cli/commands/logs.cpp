@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 #include <cerrno>
 #include <charconv>
 #include <functional>
+#include <memory>
 #include <system_error>
 
 #include "agent/api/types.hpp"
@@ -15,40 +17,51 @@
 namespace lastcall::cli {
 namespace {
 
-/// A log on disk, read in blocks: it may be larger than memory.
+/// One file of a log, read in blocks: it may be larger than memory.
 class LogFile {
  public:
     explicit LogFile(std::string path) : path_(std::move(path)) {
-        file_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+        file_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
         if (file_ < 0) fail("open");
     }
     ~LogFile() { ::close(file_); }
     LogFile(const LogFile&) = delete;
     LogFile& operator=(const LogFile&) = delete;
 
-    /// Where the last `lines` lines begin. The newline at the very end ends a line, it begins none.
-    off_t tail(std::uint64_t lines) {
-        off_t end = ::lseek(file_, 0, SEEK_END);
+    off_t size() const {
+        const off_t end = ::lseek(file_, 0, SEEK_END);
         if (end < 0) fail("read");
-        if (lines == 0) return end;
-        std::uint64_t seen = 0;
-        const off_t last = end - 1;
+        return end;
+    }
+    bool same_as(const LogFile& other) const {
+        struct stat one{}, two{};
+        return ::fstat(file_, &one) == 0 && ::fstat(other.file_, &two) == 0 &&
+               one.st_dev == two.st_dev && one.st_ino == two.st_ino;
+    }
+    /// From the file's end towards its beginning: where the last `lines` lines begin, if they are
+    /// all here; `lines` is then 0, else what is missing. `ends` tells whether the end of the file
+    /// is the log's: the newline there ends a line, it begins none.
+    off_t tail(std::uint64_t& lines, bool ends) {
+        off_t end = size();
+        const off_t last = ends ? end - 1 : end;
         while (end > 0) {
             const off_t begin = std::max<off_t>(0, end - static_cast<off_t>(sizeof block_));
             const std::string_view block = read(begin, static_cast<std::size_t>(end - begin));
+            if (block.empty()) break;  // it was truncated meanwhile
             for (std::size_t i = block.size(); i-- > 0;) {
                 const off_t at = begin + static_cast<off_t>(i);
-                if (block[i] == '\n' && at != last && ++seen == lines) return at + 1;
+                if (block[i] == '\n' && at != last && --lines == 0) return at + 1;
             }
             end = begin;
         }
         return 0;
     }
 
-    void each_block(off_t from, const std::function<void(std::string_view)>& take) {
+    /// Returns where it ends.
+    off_t each_block(off_t from, const std::function<void(std::string_view)>& take) {
         for (;;) {
             const std::string_view block = read(from, sizeof block_);
-            if (block.empty()) return;
+            if (block.empty()) return from;
             take(block);
             from += static_cast<off_t>(block.size());
         }
@@ -70,6 +83,40 @@ class LogFile {
     std::string path_;
     int file_ = -1;
     char block_[65536];
+};
+
+/// A log and what the agent has put away of it: NAME.log.1 ends where NAME.log begins.
+class WholeLog {
+ public:
+    explicit WholeLog(std::string path) : path_(std::move(path)), older_(older()), now_(path_) {}
+
+    /// The last `lines` lines; none: all.
+    void print(std::optional<std::uint64_t> lines,
+               const std::function<void(std::string_view)>& take) {
+        if (lines == 0) return;
+        off_t from = 0, from_older = 0;
+        if (lines) from = now_.tail(*lines, true);
+        const bool in_older = older_ && lines != 0;
+        if (in_older && lines) from_older = older_->tail(*lines, now_.size() == 0);
+        if (in_older) older_->each_block(from_older, take);
+        // The agent may put the log away while it is read: what is left of it is then there.
+        for (off_t end = now_.each_block(from, take); auto newer = older();) {
+            if (older_ && newer->same_as(*older_)) return;
+            end = newer->each_block(end, take);
+            older_ = std::move(newer);
+            now_.each_block(now_.size() < end ? 0 : end, take);
+        }
+    }
+
+ private:
+    std::unique_ptr<LogFile> older() const {
+        if (::access((path_ + ".1").c_str(), F_OK) != 0) return nullptr;
+        return std::make_unique<LogFile>(path_ + ".1");
+    }
+
+    std::string path_;
+    std::unique_ptr<LogFile> older_;  ///< opened first: what comes between isn't missed
+    LogFile now_;
 };
 
 /// Lines as JSON, one object each, as they come in blocks.
@@ -112,14 +159,13 @@ std::optional<std::uint64_t> count(const std::optional<std::string>& text) {
 
 void print_log(Session& session, const api::Container& container,
                const std::optional<std::uint64_t>& lines) {
-    LogFile log(*container.logFile);
-    const off_t from = lines ? log.tail(*lines) : 0;
+    WholeLog log(*container.logFile);
     if (!session.json) {
-        log.each_block(from, [&](std::string_view block) { session.terminal.print(block); });
+        log.print(lines, [&](std::string_view block) { session.terminal.print(block); });
         return;
     }
     JsonLines json(session.terminal, container.name);
-    log.each_block(from, [&](std::string_view block) { json.take(block); });
+    log.print(lines, [&](std::string_view block) { json.take(block); });
     json.finish();
 }
 

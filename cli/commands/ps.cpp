@@ -16,7 +16,10 @@ int ps(Session& session) {
         return done;
     }
     const auto list = api::from_json<api::TaskList>(answer);
-    session.terminal.print(task_table(session.terminal.canvas(), list.tasks, wall_clock()));
+    const Canvas canvas = session.terminal.canvas();
+    const auto now = wall_clock();
+    session.terminal.print(task_table(canvas, list.tasks, now) +
+                           journal_trouble(canvas, list.journal, now));
     return done;
 }
 

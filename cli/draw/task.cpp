@@ -124,6 +124,18 @@ std::string task_table(const Canvas& canvas, const std::vector<api::Task>& tasks
     return text;
 }
 
+std::string journal_trouble(const Canvas& canvas, const std::optional<api::JournalState>& journal,
+                            std::int64_t now) {
+    if (!journal || journal->status == "ok") return "";
+    std::string line = "The journal is " + journal->status;
+    if (journal->since)
+        line += " since " + date(*journal->since) + ", " + ago(*journal->since, now);
+    if (journal->trouble) line += ": " + *journal->trouble;
+    line += fmt::format("; {} record{} not on the disk", journal->waiting,
+                        journal->waiting == 1 ? "" : "s");
+    return paint(canvas, Ink::bad, printable(canvas, line)) + "\n";
+}
+
 std::string task_facts(const Canvas& canvas, const api::Task& task, std::int64_t now) {
     std::vector<Fact> facts = {{"name", task.name}, {"id", task.id}};
     std::string status = task.lastStatus;

@@ -181,6 +181,33 @@ TEST_CASE("agentctl: logs prints the file, or its last lines, however large it i
     CHECK(Log("").printed({"--tail", "5"}) == "");
 }
 
+TEST_CASE("agentctl: logs goes on with what was put away") {
+    Log log("e\nf\n");
+    std::ofstream(log.path + ".1") << "a\nb\nc\nd\n";
+    CHECK(log.printed({}) == "a\nb\nc\nd\ne\nf\n");
+    CHECK(log.printed({"--tail", "1"}) == "f\n");
+    CHECK(log.printed({"--tail", "2"}) == "e\nf\n");
+    CHECK(log.printed({"--tail", "3"}) == "d\ne\nf\n");
+    CHECK(log.printed({"--tail", "9"}) == "a\nb\nc\nd\ne\nf\n");
+    std::ofstream(log.path, std::ios::trunc).close();
+    CHECK(log.printed({"--tail", "2"}) == "c\nd\n");
+    std::filesystem::remove(log.path + ".1");
+}
+
+TEST_CASE("agentctl: ps tells of a journal in trouble") {
+    FakeAgent agent([](const Request&) {
+        return ok(
+            {{"tasks", json::array()},
+             {"journal",
+              {{"status", "degraded"}, {"trouble", "disk is\x1b[31m full"}, {"waiting", 1}}}});
+    });
+    Agentctl agentctl;
+    CHECK(agentctl(agent.socket(), {"ps"}).exit == done);
+    CHECK(agentctl.out.text().find("The journal is degraded: disk is") != std::string::npos);
+    CHECK(agentctl.out.text().ends_with(" full; 1 record not on the disk\n"));
+    CHECK(agentctl.out.text().find('\x1b') == std::string::npos);
+}
+
 TEST_CASE("agentctl: logs as JSON is an object a line, valid whatever was logged") {
     CHECK(Log("a \"b\"\n\xff\nend").printed({"--output", "json"}) ==
           "{\"container\":\"web\",\"line\":\"a \\\"b\\\"\"}\n"

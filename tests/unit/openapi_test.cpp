@@ -131,5 +131,6 @@ TEST_CASE(
     check_schema<Setting>(document, "Setting");
     check_schema<SettingList>(document, "SettingList");
     check_schema<Metadata>(document, "Metadata");
+    check_schema<JournalState>(document, "JournalState");
     check_schema<Problem>(document, "Problem");
 }

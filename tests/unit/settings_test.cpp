@@ -323,6 +323,27 @@ TEST_CASE("the socket's place depends on who runs what") {
     CHECK(without.notes.size() == 1);
 }
 
+TEST_CASE("a size is bytes, or a number with a unit") {
+    const auto size = [](const std::string& text) {
+        return configure({}, {{"AGENT_LOG_MAX_SIZE", text}}, {}).settings.log_max_size;
+    };
+    CHECK(size("") == 10 << 20);
+    CHECK(size("0") == 0);
+    CHECK(size("4096") == 4096);
+    CHECK(size("512K") == 512 << 10);
+    CHECK(size("2m") == 2 << 20);
+    CHECK(size("3G") == std::uint64_t{3} << 30);
+    for (const auto* const wrong : {"x", "-1", "1.5M", "10MB", "10 M", "K", "99999999999999999999",
+                                    "18446744073709551615K"}) {
+        const auto read = configure({}, {{"AGENT_LOG_MAX_SIZE", wrong}}, {});
+        CHECK(read.settings.log_max_size == 10 << 20);
+        REQUIRE(read.warnings.size() == 1);
+        CHECK(read.warnings[0] ==
+              "AGENT_LOG_MAX_SIZE is '" + std::string(wrong) +
+                  "', not a size like 10M, 512K, 1G or 4096 (bytes): using 10M");
+    }
+}
+
 TEST_CASE("the data directory's place depends on who runs what") {
     const Role user_serve{.mode = Role::Mode::serve, .root = false, .command = ""};
     const Variables runtime{{"XDG_RUNTIME_DIR", "/run/user/7"}};

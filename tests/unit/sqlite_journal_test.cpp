@@ -1,6 +1,7 @@
 #include "agent/journal/sqlite_journal.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -32,10 +33,38 @@ struct Keeping {
     TemporaryDirectory directory;
     HeardLog log;
     asio::io_context io{1};
+    std::unique_ptr<Clock> clock = boot_clock(io.get_executor());
+    JournalHealth health{*clock};
+    Disk disk;
+    std::function<void()> reclaim;
     std::unique_ptr<Journal> journal = opened();
 
     std::unique_ptr<Journal> opened(const std::string& place = "") {
-        return sqlite_journal(io.get_executor(), place.empty() ? directory.path() : place, log);
+        return sqlite_journal({.executor = io.get_executor(),
+                               .clock = *clock,
+                               .disk = disk,
+                               .log = log,
+                               .health = health,
+                               .reclaim =
+                                   [this] {
+                                       if (reclaim) reclaim();
+                                   }},
+                              place.empty() ? directory.path() : place);
+    }
+    /// Until what the disk's thread has posted makes it true.
+    template <class Condition>
+    void wait_until(Condition condition) {
+        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+        while (!condition()) {
+            REQUIRE(std::chrono::steady_clock::now() < end);
+            io.restart();
+            io.run_for(std::chrono::milliseconds(5));
+        }
+    }
+    bool heard(const std::string& part) const {
+        return std::any_of(log.lines.begin(), log.lines.end(), [&part](const auto& line) {
+            return line.find(part) != std::string::npos;
+        });
     }
     void reopen() {
         journal.reset();
@@ -172,6 +201,8 @@ bool same(const StopRecord& one, const StopRecord& other) {
 std::size_t files_like(const std::string& directory, const std::string& part) {
     std::size_t found = 0;
     for (const auto& each : std::filesystem::directory_iterator(directory)) {
+        const auto name = each.path().string();
+        if (name.ends_with("-wal") || name.ends_with("-shm")) continue;
         if (each.path().filename().string().find(part) != std::string::npos) ++found;
     }
     return found;
@@ -428,22 +459,35 @@ TEST_CASE_FIXTURE(Keeping, "the end of the journal writes what is still waiting"
     CHECK(stops().size() == 50);
 }
 
-TEST_CASE_FIXTURE(Keeping,
-                  "a write that fails is told to who waits for it, and the next one may succeed") {
+TEST_CASE_FIXTURE(Keeping, "what can't be written is kept in memory, and written when it can be") {
     record(small_stop("1", "web"));
-    std::string error;
-    try {
+    {
         const NoRoom no_room;
         record(small_stop("2", "web"));
-    } catch (const std::runtime_error& failed) {
-        error = failed.what();
+        auto third = small_stop("3", "web");
+        record(third);
+        third.outcome = StopOutcome::graceful;
+        record(third);
+        const auto kept = stops();
+        REQUIRE(kept.size() == 3);
+        CHECK(kept[0].id == "3");
+        CHECK(kept[0].outcome == StopOutcome::graceful);
+        CHECK(kept[2].id == "1");
+        wait_until([this] { return health.report().waiting == 2; });
+        CHECK(health.report().trouble == "disk I/O error: File too large");
+        CHECK(log.lines.size() == 1);
+        CHECK(
+            log.lines[0].starts_with("error: Journal can't be written, records are kept in "
+                                     "memory journal=" +
+                                     path() + " error=disk I/O error: File too large lost="));
     }
-    CHECK(error == "cannot record the stop of 'web': disk I/O error: File too large");
-    record(small_stop("3", "web"));
-    const auto kept = stops();
-    REQUIRE(kept.size() == 2);
-    CHECK(kept[0].id == "3");
-    CHECK(kept[1].id == "1");
+    wait_until([this] { return health.report().trouble.empty(); });
+    CHECK(log.lines.back() == "info: Journal is well again recordsCaughtUp=2 recordsLost=0");
+    CHECK(log.lines.size() == 2);
+    CHECK(health.report().waiting == 0);
+    journal.reset();
+    CHECK(asked("select id || coalesce(outcome, '') from stops order by id") ==
+          "1\n2\n3graceful\n");
 }
 
 TEST_CASE_FIXTURE(Keeping, "what is noted is kept in its turn, before what is recorded later") {
@@ -460,69 +504,104 @@ TEST_CASE_FIXTURE(Keeping, "what is noted is kept in its turn, before what is re
     CHECK(stops().at(0).stopped_reason == "noted");
 }
 
-TEST_CASE_FIXTURE(Keeping, "what couldn't be noted is told by the next record") {
-    record(small_stop("1", "web"));
-    {
-        const NoRoom no_room;
-        journal->note(small_stop("2", "web"), {});
-        CHECK(stops().size() == 1);  // read after it was tried
-    }
+TEST_CASE_FIXTURE(Keeping, "a record that is refused by itself fails alone") {
+    Database(path()).run(
+        "create trigger no before insert on stops when new.id = '2' begin "
+        "select raise(abort, 'not that one'); end");
+    journal->note(small_stop("1", "web"), {});
+    journal->note(small_stop("2", "web"), {});
     CHECK_THROWS_WITH(record(small_stop("3", "web")),
-                      "cannot record the stop of 'web': disk I/O error: File too large");
+                      "cannot record the stop of 'web': not that one");
     CHECK(stops().size() == 2);
+    CHECK(log.lines.empty());
     record(small_stop("4", "web"));
 }
 
+TEST_CASE_FIXTURE(Keeping, "the end of a journal in trouble says what is lost") {
+    {
+        const NoRoom no_room;
+        record(small_stop("1", "web"));
+        journal.reset();
+    }
+    CHECK(log.lines.back() ==
+          "error: Journal ends without its last records error=disk I/O error: "
+          "File too large recordsLost=1");
+    journal = opened();
+    CHECK(stops().empty());
+}
+
+TEST_CASE_FIXTURE(Keeping, "a disk that hangs holds up the end for two seconds, which is said") {
+    record(small_stop("1", "web"));
+    Database other(path());
+    auto holding = std::make_unique<Transaction>(other);
+    journal->note(small_stop("2", "web"), {});
+    const auto begin = clock->now();
+    journal.reset();
+    CHECK(clock->now() - begin >= 2s);
+    CHECK(clock->now() - begin < 3s);
+    CHECK(
+        heard("error: Journal ends without its last records error=the disk takes longer than 2s "
+              "recordsLost=1"));
+    holding.reset();
+    CHECK(disk.finish(std::chrono::seconds(10)));
+}
+
 TEST_CASE_FIXTURE(Keeping, "a full disk is called that, and there is room again when there is") {
-    const auto disk = directory / "disk";
-    std::filesystem::create_directory(disk);
-    if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=1m") != 0) {
+    const auto place = directory / "disk";
+    std::filesystem::create_directory(place);
+    if (::mount("tmpfs", place.c_str(), "tmpfs", 0, "size=1m") != 0) {
         MESSAGE("not run: only root can mount a small disk");
         return;
     }
-    journal = opened(disk);
+    journal = opened(place);
     record(small_stop("1", "web"));
     {
-        std::ofstream filler(disk + "/filler", std::ios::binary);
+        std::ofstream filler(place + "/filler", std::ios::binary);
         const std::string block(64 * 1024, 'x');
         while (filler.write(block.data(), static_cast<std::streamsize>(block.size())).flush()) {
         }
     }
     auto large = small_stop("2", "web");
     large.stopped_reason = std::string(200'000, 'x');
-    CHECK_THROWS_WITH(record(large), "cannot record the stop of 'web': disk is full");
-    CHECK_THROWS_WITH(
-        opened(disk + "/new"),
-        ("cannot open the journal '" + disk + "/new/journal.db': disk is full").c_str());
-    std::filesystem::remove(disk + "/filler");
-    record(small_stop("3", "web"));
+    record(large);
+    wait_until([this] { return health.report().trouble == "disk is full"; });
+    journal.reset();  // nothing is in the file but the first
+    CHECK(heard("error: Journal ends without its last records error=disk is full recordsLost=1"));
+    journal = opened(place);
+    CHECK(stops().size() == 1);
+    record(large);
     CHECK(stops().size() == 2);
+    const auto beside = opened(place + "/new");
+    CHECK(heard("journal=" + place + "/new/journal.db error="));
+    std::filesystem::remove(place + "/filler");
+    wait_until([this] { return heard("Journal is well again recordsCaughtUp=1"); });
+    record(small_stop("3", "web"));
+    CHECK(stops().size() == 3);
     journal.reset();
-    CHECK(::umount(disk.c_str()) == 0);
+    CHECK(::umount2(place.c_str(), MNT_DETACH) == 0);
 }
 
-TEST_CASE_FIXTURE(Keeping, "a directory that can't be one is refused with its name and the cause") {
+TEST_CASE_FIXTURE(Keeping, "what can't be a journal's place is said with its name and the cause") {
+    const auto trouble = [this](const std::string& place) {
+        log.lines.clear();
+        journal = opened(place);
+        record(small_stop("1", "web"));
+        CHECK(stops().size() == 1);
+        REQUIRE(!log.lines.empty());
+        const auto& line = log.lines[0];
+        CHECK(line.find(" journal=" + place + "/journal.db error=") != std::string::npos);
+        const auto error = line.find(" error=") + 7;
+        return line.substr(error, line.find(" lost=") - error);
+    };
     std::ofstream(directory / "file") << "x";
-    const auto file = directory / "file";
-    CHECK_THROWS_WITH(
-        opened(file),
-        ("cannot open the journal '" + file + "/journal.db': Not a directory").c_str());
-    CHECK_THROWS_WITH(
-        opened(file + "/below"),
-        ("cannot open the journal '" + file + "/below/journal.db': Not a directory").c_str());
-    CHECK_THROWS_WITH(
-        opened("/proc/lastcall"),
-        "cannot open the journal '/proc/lastcall/journal.db': No such file or directory");
-    std::filesystem::create_directory(directory / "d");
-    std::filesystem::create_directory(directory / "d/journal.db");
-    CHECK_THROWS_WITH(
-        opened(directory / "d"),
-        ("cannot open the journal '" + (directory / "d") + "/journal.db': Is a directory").c_str());
+    CHECK(trouble(directory / "file") == "Not a directory");
+    CHECK(trouble(directory / "file/below") == "Not a directory");
+    CHECK(trouble("/proc/lastcall") == "No such file or directory");
+    std::filesystem::create_directories(directory / "d/journal.db");
+    CHECK(trouble(directory / "d") == "Is a directory");
     std::filesystem::create_directory(directory / "e");
     std::filesystem::create_symlink("/dev/full", directory / "e/journal.db");
-    CHECK_THROWS_WITH(opened(directory / "e"), ("cannot open the journal '" + (directory / "e") +
-                                                "/journal.db': it is no regular file")
-                                                   .c_str());
+    CHECK(trouble(directory / "e") == "it is no regular file");
 }
 
 TEST_CASE_FIXTURE(Keeping, "what holds secrets is its owner's alone") {
@@ -541,9 +620,9 @@ TEST_CASE_FIXTURE(Keeping, "a file that is no database is moved aside, and a new
     journal = opened();
     CHECK(files_like(directory.path(), "journal.db.corrupt-2") == 1);
     REQUIRE(log.lines.size() == 1);
-    CHECK(
-        log.lines[0].starts_with("warn: Journal is damaged, beginning a new one journal=" + path() +
-                                 " error=file is not a database movedTo=" + path() + ".corrupt-2"));
+    CHECK(log.lines[0].starts_with(
+        "error: Journal is damaged, beginning a new one journal=" + path() +
+        " error=file is not a database movedTo=" + path() + ".corrupt-2"));
     record(small_stop("1", "web"));
     CHECK(stops().size() == 1);
 }
@@ -569,28 +648,170 @@ TEST_CASE_FIXTURE(Keeping, "an empty file is a journal without records") {
     CHECK(log.lines.empty());
 }
 
-TEST_CASE_FIXTURE(Keeping, "a newer agent's journal is refused and left as it is") {
+TEST_CASE_FIXTURE(Keeping, "what can still be read of a damaged file is carried over") {
+    for (int i = 0; i < 300; ++i) {
+        auto stop = small_stop(fmt::format("{:03}", i), "web");
+        stop.phases.resize(2);
+        record(stop);
+    }
+    TaskState task;
+    task.id = "runs";
+    task.definition.name = "web";
+    task.containers = {{.name = "web", .pid = 4711, .exit = {}, .reason = ""}};
+    task.last_status = TaskStatus::running;
+    run(journal->record(task));
+    journal.reset();
+    const auto page =
+        std::stoul(asked("select pageno from (select name, pageno from dbstat where "
+                         "name = 'stops' and pagetype = 'leaf') limit 1 offset 3"));
+    {
+        std::fstream file(path(), std::ios::in | std::ios::out | std::ios::binary);
+        file.seekp(static_cast<std::streamoff>((page - 1) * 4096));
+        file << std::string(4096, '\xff');
+    }
+    journal = opened();
+    const auto kept = stops({}, 1000);
+    CHECK(kept.size() > 250);
+    CHECK(kept.size() < 300);
+    CHECK(kept.front().id == "299");
+    CHECK(kept.back().id == "000");
+    CHECK(kept.front().phases.size() == 2);
+    CHECK(files_like(directory.path(), "journal.db.corrupt-2") == 1);
+    wait_until([this] { return !log.lines.empty(); });
+    CHECK(heard("tasksCarriedOver=1 stopsCarriedOver=" + std::to_string(kept.size())));
+    record(small_stop("new", "web"));
+    CHECK(stops({}, 1000).front().id == "new");
+    journal.reset();
+    CHECK(asked("select pid from containers") == "4711\n");
+    CHECK(asked("pragma foreign_key_check").empty());
+}
+
+TEST_CASE_FIXTURE(Keeping,
+                  "a file that is damaged while it is open is replaced, what goes on too") {
+    record(small_stop("1", "web"));
+    int restated = 0;
+    health.restate = [&restated] { ++restated; };
+    for (const auto* const name : {"journal.db", "journal.db-wal"}) {
+        std::fstream file(directory / name, std::ios::in | std::ios::out | std::ios::binary);
+        file << std::string(200'000, '\xff');
+    }
+    record(small_stop("2", "web"));
+    CHECK(stops().front().id == "2");
+    wait_until([&restated] { return restated > 0; });
+    CHECK(heard("error: Journal is damaged, beginning a new one"));
+    CHECK(restated == 1);
+    CHECK(files_like(directory.path(), "journal.db.corrupt-2") == 1);
+    journal.reset();
+    CHECK(asked("select id from stops where id = '2'") == "2\n");
+}
+
+TEST_CASE_FIXTURE(Keeping,
+                  "a file or directory that was removed is made again at the next record") {
+    record(small_stop("1", "web"));
+    int restated = 0, reclaimed = 0;
+    health.restate = [&restated] { ++restated; };
+    reclaim = [&reclaimed] { ++reclaimed; };
+    std::filesystem::remove_all(directory.path());
+    record(small_stop("2", "web"));
+    wait_until([&restated] { return restated > 0; });
+    CHECK(heard("error: Journal was removed or replaced, beginning a new one journal=" + path()));
+    CHECK(asked("select id from stops") == "2\n");
+    CHECK(restated == 1);
+    CHECK(reclaimed == 1);
+    std::filesystem::rename(path(), directory / "elsewhere");
+    record(small_stop("3", "web"));
+    wait_until([&restated] { return restated > 1; });
+    CHECK(log.lines.size() == 2);
+}
+
+TEST_CASE_FIXTURE(Keeping, "a directory that is another agent's now isn't written to") {
+    record(small_stop("1", "web"));
+    reclaim = [] { throw std::runtime_error("another agent has it"); };
+    std::filesystem::remove(path());
+    record(small_stop("2", "web"));
+    CHECK_FALSE(std::filesystem::exists(path()));
+    CHECK(stops().size() == 1);
+    wait_until([this] { return health.report().trouble == "another agent has it"; });
+}
+
+TEST_CASE_FIXTURE(Keeping, "a newer agent's journal is read and left as it is") {
     record(small_stop("1", "web"));
     journal.reset();
-    Database(path()).run("pragma user_version = 99");
-    CHECK_THROWS_WITH(opened(), ("cannot open the journal '" + path() +
-                                 "': its schema is version 99, this agent knows 2: a newer agent "
-                                 "wrote it")
-                                    .c_str());
+    Database(path()).run(
+        "pragma user_version = 99; alter table stops add column weather text;"
+        "alter table tasks add column mood text");
+    const auto written = std::filesystem::last_write_time(path());
+    journal = opened();
+    REQUIRE(log.lines.size() == 1);
+    CHECK(log.lines[0].find("error=its schema is version 99, this agent knows 2: a newer agent "
+                            "wrote it") != std::string::npos);
+    CHECK(health.report().trouble.starts_with("its schema is version 99"));
+    record(small_stop("2", "web"));
+    CHECK(stops().size() == 2);
+    CHECK(stops().back().id == "1");
+    journal.reset();
+    CHECK(heard("recordsLost=1"));
     CHECK(asked("select count(*) from stops") == "1\n");
+    CHECK(std::filesystem::last_write_time(path()) == written);
     CHECK(files_like(directory.path(), "corrupt") == 0);
 }
 
-TEST_CASE_FIXTURE(Keeping, "another program's database is refused and left as it is") {
+TEST_CASE_FIXTURE(Keeping, "another program's database is left as it is") {
     journal.reset();
     for (const auto* const name : {"journal.db", "journal.db-wal", "journal.db-shm"}) {
         std::filesystem::remove(directory / name);
     }
     Database(path()).run("create table bookmarks (url)");
-    CHECK_THROWS_WITH(
-        opened(),
-        ("cannot open the journal '" + path() + "': it is another program's database").c_str());
+    journal = opened();
+    CHECK(heard("error=it is another program's database"));
+    record(small_stop("1", "web"));
+    CHECK(stops().size() == 1);
+    journal.reset();
     CHECK(asked("select count(*) from bookmarks") == "0\n");
+    CHECK(asked("select count(*) from sqlite_schema") == "1\n");
+    CHECK(asked("pragma journal_mode") == "delete\n");
+}
+
+TEST_CASE_FIXTURE(Keeping, "a read-only disk's journal is read, however it was left") {
+    const auto place = directory / "disk";
+    std::filesystem::create_directory(place);
+    const auto mounted = [&place](unsigned long flags) {
+        return ::mount("tmpfs", place.c_str(), "tmpfs", flags, "size=1m") == 0;
+    };
+    if (!mounted(0)) {
+        MESSAGE("not run: only root can mount a small disk");
+        return;
+    }
+    journal = opened(place);
+    record(small_stop("1", "web"));
+    // As a dead agent leaves it.
+    for (const auto* const part : {"", "-wal", "-shm"}) {
+        std::filesystem::copy_file(place + "/journal.db" + part, place + "/left" + part);
+    }
+    journal.reset();
+    for (const auto* const left : {"-wal -shm", "-wal", ""}) {
+        CAPTURE(left);
+        for (const auto* const part : {"", "-wal", "-shm"}) {
+            std::filesystem::remove(place + "/journal.db" + part);
+            if (std::string(left).find(part) == std::string::npos) continue;
+            std::filesystem::copy_file(place + "/left" + part, place + "/journal.db" + part);
+        }
+        if (!*left) {
+            journal = opened(place);  // moves what is in the log to its place
+            journal.reset();
+        }
+        REQUIRE(::mount("tmpfs", place.c_str(), "tmpfs", MS_REMOUNT | MS_RDONLY, nullptr) == 0);
+        log.lines.clear();
+        journal = opened(place);
+        CHECK(heard("error=Read-only file system"));
+        CHECK(stops().size() == (*left ? 1 : 0));
+        record(small_stop("2", "web"));
+        CHECK(stops().front().id == "2");
+        REQUIRE(::mount("tmpfs", place.c_str(), "tmpfs", MS_REMOUNT, nullptr) == 0);
+        wait_until([this] { return heard("Journal is well again recordsCaughtUp=1"); });
+        journal.reset();
+    }
+    CHECK(::umount2(place.c_str(), MNT_DETACH) == 0);
 }
 
 TEST_CASE_FIXTURE(Keeping, "the newest ten thousand stops of the last ninety days remain") {
