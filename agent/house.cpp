@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "agent/definition.hpp"
+#include "agent/utc.hpp"
 #include "supervisor/proc.hpp"
 
 namespace lastcall {
@@ -80,7 +81,8 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
                .journal = *journal_,
                .configuration = configuration,
                .define = task_definer(configuration.settings, role),
-               .mode = role.mode == Role::Mode::run ? "run" : "serve"},
+               .mode = role.mode == Role::Mode::run ? "run" : "serve",
+               .started_at = utc_text(clock->utc())},
       signals_(io.get_executor()),
       serving_(io.get_executor()),
       background_(io.get_executor()) {
@@ -102,6 +104,10 @@ void House::open_socket() {
     };
     server_ = std::make_unique<api::HttpServer>(executor(), *clock, *log,
                                                 configuration_.settings.socket, answer);
+}
+
+void House::can_upgrade(std::function<awaitable<void>(std::string binary)> upgrade) {
+    context_.upgrade = std::move(upgrade);
 }
 
 void House::run(awaitable<void> work) {

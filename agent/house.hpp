@@ -42,6 +42,13 @@ class House {
     /// Reaps on every SIGCHLD, and passes every signal on, SIGCHLD too, for ever.
     awaitable<void> handle_signals(std::function<void(const signalfd_siginfo&)> handle);
 
+    /// Lets the control API upgrade the agent: api::Context::upgrade.
+    void can_upgrade(std::function<awaitable<void>(std::string binary)> upgrade);
+    /// One that began came to nothing: the control API says so.
+    void upgrade_failed(const std::string& why) { context_.upgrade_failure = why; }
+    api::HttpServer* server() { return server_.get(); }  ///< null: there is no control socket
+    Journal& journal() { return *journal_; }
+
     asio::io_context io{1};
     std::unique_ptr<Clock> clock;
     std::unique_ptr<Log> log;

@@ -14,9 +14,13 @@
 #include <system_error>
 
 #include "agent/complain.hpp"
+#include "agent/handover.hpp"
 #include "agent/house.hpp"
+#include "agent/inherited_listeners.hpp"
 #include "agent/journal/sqlite_journal.hpp"
 #include "agent/run.hpp"
+#include "agent/take_over_check.hpp"
+#include "agent/upgrade.hpp"
 
 namespace lastcall {
 namespace {
@@ -24,7 +28,8 @@ namespace {
 /// One agent a data directory: the lock is the kernel's, so a dead agent leaves none.
 class DirectoryLock {
  public:
-    explicit DirectoryLock(const std::string& directory) {
+    /// `inherited`: the descriptor that had it before we executed ourselves anew; or -1.
+    DirectoryLock(const std::string& directory, int inherited) {
         std::error_code failure;
         std::filesystem::create_directories(directory + "/logs", failure);
         if (failure) {
@@ -32,7 +37,11 @@ class DirectoryLock {
                                                  directory, failure.message()));
         }
         const std::string path = directory + "/lock";
-        descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (inherited != -1) ::fcntl(inherited, F_SETFD, FD_CLOEXEC);
+        const bool goes_on = inherited != -1 && is_open_as(inherited, path);
+        if (inherited != -1 && !goes_on) ::close(inherited);
+        descriptor_ =
+            goes_on ? inherited : ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (descriptor_ == -1) {
             throw std::system_error(errno, std::generic_category(),
                                     fmt::format("cannot open '{}'", path));
@@ -50,11 +59,18 @@ class DirectoryLock {
             return;  // only a courtesy to whoever comes next
         }
     }
+    int descriptor() const { return descriptor_; }
     ~DirectoryLock() { ::close(descriptor_); }
     DirectoryLock(const DirectoryLock&) = delete;
     DirectoryLock& operator=(const DirectoryLock&) = delete;
 
  private:
+    /// The directory may have been removed under us.
+    static bool is_open_as(int descriptor, const std::string& path) {
+        struct stat open{}, there{};
+        if (::fstat(descriptor, &open) != 0 || ::stat(path.c_str(), &there) != 0) return false;
+        return open.st_dev == there.st_dev && open.st_ino == there.st_ino;
+    }
     std::string owner() const {
         char text[24] = "";
         const auto length = ::pread(descriptor_, text, sizeof text - 1, 0);
@@ -77,6 +93,8 @@ void raise_open_files(Inheritance& inherited) {
 class Daemon {
  public:
     explicit Daemon(House& house) : house_(house), wanted_(house.executor()) {}
+
+    bool is_ending() const { return wanted_.is_set(); }
 
     awaitable<void> work() {
         house_.alongside(house_.handle_signals([this](const auto& signal) { heard(signal); }));
@@ -116,8 +134,13 @@ class Daemon {
 
 }  // namespace
 
-int serve(const Options& options, const Inheritance& inherited_by_us) {
-    Inheritance inherited = inherited_by_us;
+int serve(const Options& options, const Inheritance& inherited_by_us, char** argv) {
+    const auto from_before = take_handover();
+    Handover handover = from_before.value_or(Handover{.inherited = inherited_by_us});
+    Inheritance& inherited = handover.inherited;
+    inherit_listeners(handover.listeners);
+    Origin origin = Origin::of_this_process(argv);
+    if (options.check) return check_take_over(options);
     const Role role{.mode = Role::Mode::serve, .pid1 = false, .root = ::geteuid() == 0};
     Configuration configuration = configure(role, environment(), options.flags);
     if (options.print_config) {
@@ -133,19 +156,28 @@ int serve(const Options& options, const Inheritance& inherited_by_us) {
     // Before the first task anything wrong is fatal.
     auto& directory = configuration.settings.data_dir;
     directory = std::filesystem::absolute(directory).string();
-    const DirectoryLock lock(directory);
+    const DirectoryLock lock(directory, handover.lock);
+    handover.lock = lock.descriptor();
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-    raise_open_files(inherited);
+    if (!from_before) raise_open_files(inherited);
     House house(configuration, role, inherited,
                 [&directory](asio::any_io_executor executor, Log& log) {
                     return sqlite_journal(std::move(executor), directory, log);
                 });
     house.open_socket();
-    house.log->say(Level::info, "Agent serves",
+    close_inherited_listeners();
+    house.log->say(Level::info, from_before ? "Agent serves, upgraded" : "Agent serves",
                    {{"socket", configuration.settings.socket},
                     {"dataDir", directory},
                     {"version", LASTCALL_VERSION}});
     Daemon daemon(house);
+    Upgrade upgrade(house, std::move(origin), handover,
+                    {.shutting_down = [&daemon] { return daemon.is_ending(); },
+                     .about_to = [] {},
+                     .failed = [] {}});
+    house.can_upgrade(
+        [&upgrade](std::string binary) { return upgrade.prepare(std::move(binary)); });
+    house.alongside(upgrade.work());
     house.run(daemon.work());
     house.log->say(Level::info, "Agent ends");
     house.leave(0);

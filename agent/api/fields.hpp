@@ -154,6 +154,13 @@ void fields(IO& io, T& it, std::type_identity<Metadata>) {
     io.must("Version", it.Version);
     io.must("pid", it.pid);
     io.must("mode", it.mode);
+    io.must("startedAt", it.startedAt);
+    io.may("upgradeFailure", it.upgradeFailure);
+}
+
+template <class IO, class T>
+void fields(IO& io, T& it, std::type_identity<UpgradeRequest>) {
+    io.may("binary", it.binary);
 }
 
 template <class IO, class T>

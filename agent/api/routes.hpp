@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "agent/api/message.hpp"
@@ -17,7 +18,12 @@ struct Context {
     /// A task definition from a request: the agent's settings, with what the request changes.
     /// Throws BadRequest.
     std::function<TaskDefinition(const struct RunRequest&)> define;
-    std::string mode;  ///< "serve" or "run"; `run` takes no further tasks
+    std::string mode;                            ///< "serve" or "run"; `run` takes no further tasks
+    std::string started_at;                      ///< of this image of the agent
+    std::optional<std::string> upgrade_failure;  ///< of the last upgrade that began
+    /// Sees to it that `binary` (empty: our own path) takes over as soon as this was answered; what
+    /// keeps it from that is thrown, Conflict or std::runtime_error. None: this agent can't.
+    std::function<awaitable<void>(std::string binary)> upgrade;
 };
 
 /// The control API as a function: from a request to a response, never throwing.

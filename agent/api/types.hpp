@@ -14,6 +14,7 @@
 //
 //   GET    /healthz                               {"status": "ok"}
 //   GET    /v1/metadata                           Metadata
+//   POST   /v1/upgrade              UpgradeRequest 202 Metadata, as it was: a new image follows
 //   GET    /v1/config                             SettingList
 //   GET    /v1/tasks                              TaskList
 //   POST   /v1/tasks                RunRequest    201 Task: it was executed
@@ -138,7 +139,14 @@ struct Setting {
 struct Metadata {
     std::string Cluster, Version;
     std::int64_t pid = 0;
-    std::string mode;  ///< "serve" or "run"
+    std::string mode;       ///< "serve" or "run"
+    std::string startedAt;  ///< of this image: an upgrade keeps the pid, and changes this
+    std::optional<std::string> upgradeFailure;  ///< why the last upgrade that began came to nothing
+};
+
+/// All optional: no body, the binary from which the agent was started.
+struct UpgradeRequest {
+    std::optional<std::string> binary;  ///< an absolute path
 };
 
 struct TaskList {

@@ -32,8 +32,10 @@ DatabaseError::DatabaseError(sqlite3* database)
       damaged_(sqlite3_errcode(database) == SQLITE_NOTADB ||
                sqlite3_errcode(database) == SQLITE_CORRUPT) {}
 
-Database::Database(const std::string& path) {
-    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+Database::Database(const std::string& path, Access access) {
+    const int way =
+        access == Access::write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
+    const int flags = way | SQLITE_OPEN_NOMUTEX;
     const int code = sqlite3_open_v2(path.c_str(), &database_, flags, nullptr);
     if (!database_) throw std::bad_alloc();
     if (code != SQLITE_OK) {

@@ -29,7 +29,8 @@ using Cell = std::variant<std::nullptr_t, std::int64_t, std::string_view>;
 /// An open SQLite file. Everything throws DatabaseError.
 class Database {
  public:
-    explicit Database(const std::string& path);
+    enum class Access { write, read };
+    explicit Database(const std::string& path, Access access = Access::write);
     Database(const Database&) = delete;
     Database& operator=(const Database&) = delete;
     ~Database();

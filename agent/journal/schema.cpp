@@ -1,7 +1,9 @@
 #include "agent/journal/schema.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <iterator>
 
 namespace lastcall {
@@ -87,10 +89,8 @@ create table phases (
 };
 constexpr auto newest = static_cast<std::int64_t>(std::size(steps));
 
-}  // namespace
-
-void migrate(Database& database) {
-    Transaction transaction(database);
+/// The version that the file has; 0 for an empty one. Throws ForeignSchema.
+std::int64_t version_of(Database& database) {
     const auto version = database.number("pragma user_version");
     const bool empty = database.number("select count(*) from sqlite_schema") == 0;
     if (!empty && database.number("pragma application_id") != application_id) {
@@ -101,6 +101,20 @@ void migrate(Database& database) {
             fmt::format("its schema is version {}, this agent knows {}: a newer agent wrote it",
                         version, newest));
     }
+    return version;
+}
+
+}  // namespace
+
+void check_schema(const std::string& path) {
+    if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) return;
+    Database database(path, Database::Access::read);
+    version_of(database);
+}
+
+void migrate(Database& database) {
+    Transaction transaction(database);
+    const auto version = version_of(database);
     if (version == newest) return;
     for (auto step = version; step < newest; ++step) database.run(steps[step]);
     database.run(

@@ -90,6 +90,11 @@ class SqliteJournal : public Journal {
         co_return std::move(receipt->stops);
     }
 
+    bool flush(std::chrono::milliseconds at_most) override {
+        std::unique_lock lock(mutex_);
+        return idle_.wait_for(lock, at_most, [this] { return queue_.empty() && !working_; });
+    }
+
  private:
     using Jobs = std::vector<Job>;
 
@@ -121,7 +126,7 @@ class SqliteJournal : public Journal {
         for (;;) {
             const bool untidy = written_ > 0;
             if (untidy && !wake_.wait_for(lock, rest, has_work)) {
-                lock.unlock();
+                lock.unlock();  // tidying up may be left half done
                 tidy();
                 lock.lock();
                 continue;
@@ -129,9 +134,12 @@ class SqliteJournal : public Journal {
             wake_.wait(lock, has_work);
             if (queue_.empty()) return;
             Jobs jobs = std::exchange(queue_, {});
+            working_ = true;
             lock.unlock();
             do_all(std::move(jobs));
             lock.lock();
+            working_ = false;
+            idle_.notify_all();
         }
     }
 
@@ -206,8 +214,9 @@ class SqliteJournal : public Journal {
     std::size_t unpruned_ = records_between_prunings;  ///< since the last pruning
 
     std::mutex mutex_;  // guards what follows
-    std::condition_variable wake_;
+    std::condition_variable wake_, idle_;
     Jobs queue_;
+    bool working_ = false;
     bool closed_ = false;
 
     std::thread writer_;
