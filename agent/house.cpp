@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "agent/announcing.hpp"
 #include "agent/definition.hpp"
 #include "agent/utc.hpp"
 #include "supervisor/proc.hpp"
@@ -69,7 +70,10 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
       reaper(io.get_executor()),
       configuration_(configuration),
       kept_(journal(io.get_executor(), *log)),
-      journal_(logged(*kept_, *log)),
+      journal_(announcing(logged(*kept_, *log),
+                          [this] {
+                              if (changed) changed();
+                          })),
       sockets_(io.get_executor(), *clock, *log),
       load_balancers_(io.get_executor(), *clock, *log, configuration.settings.helper_path),
       launcher_(

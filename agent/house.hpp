@@ -48,6 +48,7 @@ class House {
     void upgrade_failed(const std::string& why) { context_.upgrade_failure = why; }
     api::HttpServer* server() { return server_.get(); }  ///< null: there is no control socket
     Journal& journal() { return *journal_; }
+    std::function<void()> changed;  ///< called whenever a task or a stop is recorded, if it is set
 
     asio::io_context io{1};
     std::unique_ptr<Clock> clock;

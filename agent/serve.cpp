@@ -18,7 +18,9 @@
 #include "agent/house.hpp"
 #include "agent/inherited_listeners.hpp"
 #include "agent/journal/sqlite_journal.hpp"
+#include "agent/outlook.hpp"
 #include "agent/run.hpp"
+#include "agent/service_manager.hpp"
 #include "agent/take_over_check.hpp"
 #include "agent/upgrade.hpp"
 
@@ -92,13 +94,15 @@ void raise_open_files(Inheritance& inherited) {
 
 class Daemon {
  public:
-    explicit Daemon(House& house) : house_(house), wanted_(house.executor()) {}
+    Daemon(House& house, ServiceManager& manager)
+        : house_(house), manager_(manager), wanted_(house.executor()) {}
 
     bool is_ending() const { return wanted_.is_set(); }
 
     awaitable<void> work() {
         house_.alongside(house_.handle_signals([this](const auto& signal) { heard(signal); }));
         co_await wanted_.wait();
+        house_.alongside(manager_.work_while_stopping());
         auto closing = house_.supervisor().shut_down(first_);
         co_await std::move(closing);
     }
@@ -127,6 +131,7 @@ class Daemon {
     }
 
     House& house_;
+    ServiceManager& manager_;
     Event wanted_;
     StopSignals stops_{std::nullopt};
     StopRequest first_;
@@ -140,6 +145,7 @@ int serve(const Options& options, const Inheritance& inherited_by_us, char** arg
     Inheritance& inherited = handover.inherited;
     inherit_listeners(handover.listeners);
     Origin origin = Origin::of_this_process(argv);
+    auto wishes = ServiceManagerWishes::take();  // before a task could see them
     if (options.check) return check_take_over(options);
     const Role role{.mode = Role::Mode::serve, .pid1 = false, .root = ::geteuid() == 0};
     Configuration configuration = configure(role, environment(), options.flags);
@@ -170,14 +176,23 @@ int serve(const Options& options, const Inheritance& inherited_by_us, char** arg
                    {{"socket", configuration.settings.socket},
                     {"dataDir", directory},
                     {"version", LASTCALL_VERSION}});
-    Daemon daemon(house);
+    const auto briefs = [&house] { return house.supervisor().briefs(); };
+    ServiceManager manager(house.executor(), std::move(wishes),
+                           {.clock = *house.clock,
+                            .log = *house.log,
+                            .status = [briefs] { return summary(briefs()); },
+                            .stopping = [briefs] { return longest_stop(briefs()); }});
+    house.changed = [&manager] { manager.changed(); };
+    Daemon daemon(house, manager);
     Upgrade upgrade(house, std::move(origin), handover,
                     {.shutting_down = [&daemon] { return daemon.is_ending(); },
-                     .about_to = [] {},
-                     .failed = [] {}});
+                     .about_to = [&manager] { manager.reloading(); },
+                     .failed = [&manager] { manager.ready(); }});
     house.can_upgrade(
         [&upgrade](std::string binary) { return upgrade.prepare(std::move(binary)); });
     house.alongside(upgrade.work());
+    house.alongside(manager.work());
+    manager.ready();
     house.run(daemon.work());
     house.log->say(Level::info, "Agent ends");
     house.leave(0);

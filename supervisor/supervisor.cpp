@@ -332,6 +332,19 @@ std::vector<TaskView> Supervisor::views() {
     return views;
 }
 
+std::vector<TaskBrief> Supervisor::briefs() const {
+    std::vector<TaskBrief> briefs;
+    for (const auto& [name, task] : impl_->tasks_) {
+        TaskBrief brief{.status = task->state.last_status, .definition = &task->state.definition};
+        if (task->stop && !task->ended.is_set()) {
+            const auto progress = task->stop->progress();
+            brief.stopping = {.next = progress.next, .next_in = progress.next_in};
+        }
+        briefs.push_back(brief);
+    }
+    return briefs;
+}
+
 awaitable<std::vector<StopRecord>> Supervisor::shut_down(StopRequest request) {
     impl_->closing_ = true;
     std::vector<std::shared_ptr<Task>> tasks;

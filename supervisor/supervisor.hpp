@@ -61,6 +61,18 @@ struct TaskView {
     std::vector<Survivor> survivors;          ///< of an unkillable one
 };
 
+/// A task in a few words, which ask the kernel nothing: for who looks at all of them often.
+struct TaskBrief {
+    /// What comes when the current wait of a stop is over, and in how long at the latest.
+    struct Stopping {
+        std::optional<Phase> next;
+        std::optional<Clock::duration> next_in;
+    };
+    TaskStatus status = TaskStatus::running;
+    const TaskDefinition* definition = nullptr;  ///< lives as long as the task
+    std::optional<Stopping> stopping;
+};
+
 /// The set of tasks. One coroutine lives each task's life, inside one gate; requests only leave a
 /// wish with it and wait, so a client that goes away cancels nothing.
 class Supervisor {
@@ -90,6 +102,7 @@ class Supervisor {
 
     TaskView view(const std::string& name);
     std::vector<TaskView> views();
+    std::vector<TaskBrief> briefs() const;
     /// Stops all tasks, side by side; refuses new ones from now on; returns when all have ended.
     awaitable<std::vector<StopRecord>> shut_down(StopRequest request);
 

@@ -27,7 +27,7 @@ template <class IO, class T>
 void fields(IO& io, T& it, std::type_identity<Phase>) {
     io.must("phase", it.phase);
     io.may("container", it.container);
-    io.must("startedAt", it.startedAt);
+    io.may("startedAt", it.startedAt);
     io.must("durationMs", it.durationMs);
     io.may("outcome", it.outcome);
     io.must("detail", it.detail);
@@ -154,7 +154,7 @@ void fields(IO& io, T& it, std::type_identity<Metadata>) {
     io.must("Version", it.Version);
     io.must("pid", it.pid);
     io.must("mode", it.mode);
-    io.must("startedAt", it.startedAt);
+    io.may("startedAt", it.startedAt);
     io.may("upgradeFailure", it.upgradeFailure);
 }
 
