@@ -12,6 +12,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "agent/inherited_listeners.hpp"
+
 namespace lastcall {
 namespace {
 
@@ -61,6 +63,11 @@ bool read_mask(std::string_view text, sigset_t& to) {
 class Kept {
  public:
     explicit Kept(const Handover& handover) : descriptors_(handover.listeners) {
+        // What a library opened may lack the mark, and would be held open for ever.
+        for (const int each : open_descriptors()) {
+            const auto& not_ours = handover.inherited_descriptors;
+            if (std::ranges::count(not_ours, each) == 0) ::fcntl(each, F_SETFD, FD_CLOEXEC);
+        }
         descriptors_.push_back(handover.lock);
         mark(0);
     }

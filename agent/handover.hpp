@@ -15,6 +15,8 @@ struct Handover {
     Inheritance inherited;
     int lock = -1;               ///< the data directory's
     std::vector<int> listeners;  ///< those that listen
+    /// What we have inherited ourselves, 0 to 2 among it; stays as it is.
+    std::vector<int> inherited_descriptors;
     friend bool operator==(const Handover& a, const Handover& b) { return a.text() == b.text(); }
 
     std::string text() const;  ///< "1 lock=4 listeners=7,9 mask=0000000000000000 …"

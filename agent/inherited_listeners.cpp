@@ -30,14 +30,11 @@ bool is_bound_to(int descriptor, const sockaddr* address, socklen_t size) {
     return own_size == size && std::memcmp(&own, address, size) == 0;
 }
 
-bool is_ours_and_listens(int descriptor) {
-    const int flags = ::fcntl(descriptor, F_GETFD);
-    // What was there before us, and is for our tasks, isn't close-on-exec.
-    if (flags == -1 || (flags & FD_CLOEXEC) == 0) return false;
-    int listens = 0;
-    socklen_t size = sizeof listens;
-    const int result = ::getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size);
-    return result == 0 && listens != 0;
+bool listens(int descriptor) {
+    int answer = 0;
+    socklen_t size = sizeof answer;
+    const int result = ::getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &answer, &size);
+    return result == 0 && answer != 0;
 }
 
 }  // namespace
@@ -62,15 +59,23 @@ void close_inherited_listeners() {
     inherited().clear();
 }
 
-std::vector<int> our_listeners() {
+std::vector<int> our_listeners(const std::vector<int>& already_there) {
+    std::vector<int> found = open_descriptors();
+    std::erase_if(found, [&already_there](int each) {
+        return std::ranges::count(already_there, each) > 0 || !listens(each);
+    });
+    return found;
+}
+
+std::vector<int> open_descriptors() {
     std::vector<int> found;
     std::error_code failure;
     for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", failure)) {
         const std::string name = entry.path().filename().string();
-        int descriptor = -1;
-        std::from_chars(name.data(), name.data() + name.size(), descriptor);
-        if (is_ours_and_listens(descriptor)) found.push_back(descriptor);
+        std::from_chars(name.data(), name.data() + name.size(), found.emplace_back());
     }
+    // The one that the list was read from is closed by now.
+    std::erase_if(found, [](int each) { return ::fcntl(each, F_GETFD) == -1; });
     return found;
 }
 

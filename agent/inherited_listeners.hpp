@@ -17,7 +17,9 @@ int inherited_listener(const sockaddr* address, socklen_t size);
 /// Closes what nobody has taken.
 void close_inherited_listeners();
 
-/// Every listening socket of ours that would be closed by execve(2).
-std::vector<int> our_listeners();
+/// Every listening socket of ours: those that were opened since `already_there` was made.
+std::vector<int> our_listeners(const std::vector<int>& already_there);
+/// Every descriptor that is open.
+std::vector<int> open_descriptors();
 
 }  // namespace lastcall

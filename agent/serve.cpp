@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -57,7 +58,7 @@ class DirectoryLock {
         }
         const std::string pid = fmt::format("{}\n", ::getpid());
         if (::ftruncate(descriptor_, 0) == -1 ||
-            ::write(descriptor_, pid.data(), pid.size()) == -1) {
+            ::pwrite(descriptor_, pid.data(), pid.size(), 0) == -1) {
             return;  // only a courtesy to whoever comes next
         }
     }
@@ -82,6 +83,15 @@ class DirectoryLock {
     }
     int descriptor_ = -1;
 };
+
+/// Those that were there before us, less those that an earlier image of us has left.
+std::vector<int> inherited_descriptors(const Handover& handover) {
+    auto descriptors = open_descriptors();
+    std::erase_if(descriptors, [&handover](int each) {
+        return each == handover.lock || std::ranges::count(handover.listeners, each) > 0;
+    });
+    return descriptors;
+}
 
 /// Every task costs us descriptors; the tasks themselves get the old limit back.
 void raise_open_files(Inheritance& inherited) {
@@ -144,6 +154,7 @@ int serve(const Options& options, const Inheritance& inherited_by_us, char** arg
     Handover handover = from_before.value_or(Handover{.inherited = inherited_by_us});
     Inheritance& inherited = handover.inherited;
     inherit_listeners(handover.listeners);
+    handover.inherited_descriptors = inherited_descriptors(handover);
     Origin origin = Origin::of_this_process(argv);
     auto wishes = ServiceManagerWishes::take();  // before a task could see them
     if (options.check) return check_take_over(options);

@@ -194,7 +194,7 @@ void Upgrade::execute() {
         trouble = "the journal's last records took longer than 1 s";
     } else {
         around_.about_to();
-        handover_.listeners = our_listeners();
+        handover_.listeners = our_listeners(handover_.inherited_descriptors);
         const int error =
             lastcall::execute(binary_, origin_.arguments, origin_.environment, handover_);
         trouble = std::generic_category().message(error);

@@ -27,7 +27,7 @@ template <class IO, class T>
 void fields(IO& io, T& it, std::type_identity<Phase>) {
     io.must("phase", it.phase);
     io.may("container", it.container);
-    io.may("startedAt", it.startedAt);
+    io.must("startedAt", it.startedAt);
     io.must("durationMs", it.durationMs);
     io.may("outcome", it.outcome);
     io.must("detail", it.detail);

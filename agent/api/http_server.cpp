@@ -7,6 +7,7 @@
 #include <array>
 #include <boost/asio/error.hpp>
 #include <boost/asio/write.hpp>
+#include <cerrno>
 #include <list>
 #include <set>
 
@@ -18,6 +19,7 @@ namespace {
 
 using boost::system::error_code;
 using Socket = asio::local::stream_protocol::socket;
+using Acceptor = asio::local::stream_protocol::acceptor;
 
 /// Who is there, or nobody if the kernel won't say.
 std::optional<Peer> peer_of(Socket& socket) {
@@ -58,6 +60,7 @@ class HttpServer::Impl {
          HttpLimits limits)
         : clock_(clock),
           log_(log),
+          executor_(executor),
           listener_(executor, std::move(path)),
           handler_(std::move(handler)),
           limits_(limits),
@@ -106,16 +109,21 @@ class HttpServer::Impl {
         for (;;) {
             if (hushed_) co_await resumed_.next();
             error_code error;
-            Socket socket = co_await listener_.acceptor().async_accept(
-                asio::redirect_error(use_awaitable, error));
-            if (!error) {
+            co_await listener_.acceptor().async_wait(Acceptor::wait_read,
+                                                     asio::redirect_error(use_awaitable, error));
+            if (error == asio::error::operation_aborted && hushed_) continue;
+            if (error) throw boost::system::system_error(error);
+            // By hand: what Asio accepts would be inherited by a new image of the agent, and held
+            // open by it for ever.
+            const int accepted = ::accept4(listener_.acceptor().native_handle(), nullptr, nullptr,
+                                           SOCK_CLOEXEC | SOCK_NONBLOCK);
+            if (accepted >= 0) {
                 said = false;
-                admit(std::move(socket));
+                admit(Socket(executor_, asio::local::stream_protocol(), accepted));
                 continue;
             }
-            if (error == asio::error::operation_aborted && hushed_) continue;
-            if (error == asio::error::operation_aborted) throw boost::system::system_error(error);
-            if (error == asio::error::connection_aborted) continue;
+            if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR) continue;
+            error = error_code(errno, boost::system::system_category());
             // No descriptor or no memory: the connection stays in the backlog.
             if (!said) {
                 log_.say(Level::warn, "Cannot accept a connection", {{"error", error.message()}});
@@ -291,6 +299,7 @@ class HttpServer::Impl {
 
     Clock& clock_;
     Log& log_;
+    asio::any_io_executor executor_;
     Listener listener_;
     Handler handler_;
     HttpLimits limits_;

@@ -64,7 +64,7 @@ class NotifyTest(harness.LiveTest):
         manager.wait("STATUS", "2 tasks: 2 running")
         agent.ctl("stop", "web1", "--detach")
         manager.wait("STATUS", "2 tasks: 1 running, 1 stopping")
-        manager.wait("STATUS", "1 task: 1 running")
+        wait_until(lambda: manager.of("STATUS")[-1]["STATUS"] == "1 task: 1 running", "the last status")
         count = len(manager.all())
         harness.assert_stays(lambda: len(manager.all()) == count, "silence", 2.5)
 

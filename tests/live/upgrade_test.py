@@ -77,7 +77,8 @@ class UpgradeTest(harness.LiveTest):
         before = self.started_at(agent)
         text = agent.ctl("upgrade", *words, code=code)
         self.assertEqual(self.started_at(agent), before)
-        name = f"after{len(self.processes)}"
+        self.count = getattr(self, "count", 0) + 1
+        name = f"after{self.count}"
         agent.run(name, "sleep", "60")
         self.assertEqual(agent.task(name)["lastStatus"], "RUNNING")
         return text
@@ -148,11 +149,18 @@ class UpgradeTest(harness.LiveTest):
         def descriptors():
             links = [os.readlink(f"/proc/{agent.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{agent.process.pid}/fd")]
             return sorted(re.sub(r"\d+", "", link) for link in links)
-        agent.ctl("upgrade")
+        wait_until(lambda: descriptors() == descriptors(), "quiet")
         before = descriptors()
-        for _ in range(3):
+        for _ in range(5):
+            clients = [harness.socket.socket(harness.socket.AF_UNIX) for _ in range(3)]
+            for client in clients:
+                client.connect(str(agent.socket))
             agent.ctl("upgrade")
-        wait_until(lambda: descriptors() == before, "as many descriptors as before")
+            for client in clients:  # the old image's, which the new one doesn't hold open
+                client.settimeout(10)
+                self.assertEqual(client.recv(1), b"")
+                client.close()
+        wait_until(lambda: descriptors() == before, "as many descriptors as before", 5)
 
     def test_a_new_binary_that_cannot_take_over_leaves_the_old_one_running(self):
         agent = self.serve()
