@@ -92,8 +92,8 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
 }  // namespace
 
 std::string Handover::text() const {
-    std::string text = fmt::format("{} lock={} listeners={} mask={:016x} sigchld={}",
-                                   handover_version, lock, fmt::join(listeners, ","),
+    std::string text = fmt::format("{} lock={} listeners={} since={} mask={:016x} sigchld={}",
+                                   handover_version, lock, fmt::join(listeners, ","), silent_since,
                                    bits(inherited.mask), inherited.ignores_sigchld ? 1 : 0);
     if (inherited.open_files) {
         text += fmt::format(" files={}:{}", inherited.open_files->rlim_cur,
@@ -106,7 +106,7 @@ std::optional<Handover> Handover::from(std::string_view text) {
     int version = 0;
     if (!read(word(text, ' '), version) || version != handover_version) return std::nullopt;
     Handover handover;
-    bool lock = false, listeners = false, mask = false, sigchld = false;
+    bool lock = false, listeners = false, since = false, mask = false, sigchld = false;
     while (!text.empty()) {
         auto value = word(text, ' ');
         const auto key = word(value, '=');
@@ -114,13 +114,14 @@ std::optional<Handover> Handover::from(std::string_view text) {
         int number = 0;
         if (key == "lock") good = lock = read(value, handover.lock);
         if (key == "listeners") good = listeners = read_listeners(value, handover.listeners);
+        if (key == "since") good = since = read(value, handover.silent_since);
         if (key == "mask") good = mask = read_mask(value, handover.inherited.mask);
         if (key == "sigchld") good = sigchld = read(value, number);
         if (key == "sigchld") handover.inherited.ignores_sigchld = number != 0;
         if (key == "files") good = read_limit(value, handover.inherited.open_files);
         if (!good) return std::nullopt;
     }
-    if (!lock || !listeners || !mask || !sigchld) return std::nullopt;
+    if (!lock || !listeners || !since || !mask || !sigchld) return std::nullopt;
     return handover;
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,8 +14,9 @@ namespace lastcall {
 /// After execve our own signal mask is "everything blocked", which must not become the tasks'.
 struct Handover {
     Inheritance inherited;
-    int lock = -1;               ///< the data directory's
-    std::vector<int> listeners;  ///< those that listen
+    int lock = -1;                  ///< the data directory's
+    std::vector<int> listeners;     ///< those that listen
+    std::int64_t silent_since = 0;  ///< when the control socket was last served: boot time, ns
     /// What we have inherited ourselves, 0 to 2 among it; stays as it is.
     std::vector<int> inherited_descriptors;
     friend bool operator==(const Handover& a, const Handover& b) { return a.text() == b.text(); }

@@ -46,6 +46,8 @@ class House {
     void can_upgrade(std::function<awaitable<void>(std::string binary)> upgrade);
     /// One that began came to nothing: the control API says so.
     void upgrade_failed(const std::string& why) { context_.upgrade_failure = why; }
+    /// This image began with an upgrade, for which the control socket was silent so long.
+    void upgraded(Clock::duration silent) { context_.silent = silent; }
     api::HttpServer* server() { return server_.get(); }  ///< null: there is no control socket
     Journal& journal() { return *journal_; }
     std::function<void()> changed;  ///< called whenever a task or a stop is recorded, if it is set

@@ -84,6 +84,10 @@ class DirectoryLock {
     int descriptor_ = -1;
 };
 
+Clock::duration since(const Clock& clock, std::int64_t boot_time) {
+    return clock.now() - Clock::time_point(Clock::duration(boot_time));
+}
+
 /// Those that were there before us, less those that an earlier image of us has left.
 std::vector<int> inherited_descriptors(const Handover& handover) {
     auto descriptors = open_descriptors();
@@ -204,6 +208,7 @@ int serve(const Options& options, const Inheritance& inherited_by_us, char** arg
     house.alongside(upgrade.work());
     house.alongside(manager.work());
     manager.ready();
+    if (from_before) house.upgraded(since(*house.clock, handover.silent_since));
     house.run(daemon.work());
     house.log->say(Level::info, "Agent ends");
     house.leave(0);

@@ -18,6 +18,7 @@ namespace {
 constexpr auto check_time = 5s;  ///< for the new binary's look
 /// For the journal's last records: the loop stands still meanwhile, and with it every deadline.
 constexpr auto journal_time = 1s;
+constexpr const char* unwritten = "the journal's last records can't be written within 1 s";
 constexpr auto answer_time = 100ms;  ///< for answers under way
 
 /// What a child writes, in memory.
@@ -156,16 +157,16 @@ awaitable<std::string> Upgrade::version_of(std::string binary) {
 
 /// Everything recorded so far is written: what is asked of the journal comes after it.
 awaitable<void> Upgrade::finish_journal() {
-    std::string trouble = "its last records took longer than 1 s";
+    std::string trouble = unwritten;
     try {
         const auto deadline = after(house_.clock->now(), journal_time);
         auto asking = house_.journal().stops(std::nullopt, 1);
         const auto written = co_await before(*house_.clock, deadline, std::move(asking));
-        if (written) co_return;
+        if (written && house_.journal().flush(answer_time)) co_return;
     } catch (const std::exception& error) {  // a journal that can't be read tells nobody anything
         trouble = error.what();
     }
-    throw Conflict(fmt::format("cannot upgrade: the journal isn't written: {}", trouble));
+    throw Conflict(fmt::format("cannot upgrade: {}", trouble));
 }
 
 awaitable<void> Upgrade::work() {
@@ -180,6 +181,7 @@ awaitable<void> Upgrade::work() {
 
 awaitable<void> Upgrade::take_leave() {
     auto* const server = house_.server();
+    handover_.silent_since = house_.clock->now().time_since_epoch().count();
     if (!server) co_return;
     auto hushing = server->hush(answer_time);
     co_await std::move(hushing);
@@ -191,7 +193,7 @@ void Upgrade::execute() {
     if (around_.shutting_down()) {
         trouble = "the agent is shutting down";
     } else if (!house_.journal().flush(journal_time)) {
-        trouble = "the journal's last records took longer than 1 s";
+        trouble = unwritten;
     } else {
         around_.about_to();
         handover_.listeners = our_listeners(handover_.inherited_descriptors);

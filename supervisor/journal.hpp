@@ -30,7 +30,7 @@ class Journal {
     virtual awaitable<std::vector<StopRecord>> stops(std::optional<std::string> task,
                                                      std::size_t limit) = 0;
     /// Waits, and holds up everything, until all that was handed over is written; false if that
-    /// takes longer than `at_most`. For who is about to leave.
+    /// takes longer than `at_most`, or the last of it could not be. For who is about to leave.
     virtual bool flush(std::chrono::milliseconds at_most) { return at_most.count() >= 0; }
     /// True: `record` never waits for anything, so nobody need time it.
     virtual bool is_instant() const { return false; }

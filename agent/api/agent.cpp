@@ -21,6 +21,9 @@ Metadata metadata_of(const Context& context) {
     shape.mode = context.mode;
     shape.startedAt = context.started_at;
     shape.upgradeFailure = context.upgrade_failure;
+    if (context.silent) {
+        shape.silentMs = std::chrono::duration<double, std::milli>(*context.silent).count();
+    }
     return shape;
 }
 

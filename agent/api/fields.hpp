@@ -155,6 +155,7 @@ void fields(IO& io, T& it, std::type_identity<Metadata>) {
     io.must("pid", it.pid);
     io.must("mode", it.mode);
     io.may("startedAt", it.startedAt);
+    io.may("silentMs", it.silentMs);
     io.may("upgradeFailure", it.upgradeFailure);
 }
 

@@ -21,6 +21,7 @@ struct Context {
     std::string mode;                            ///< "serve" or "run"; `run` takes no further tasks
     std::string started_at;                      ///< of this image of the agent
     std::optional<std::string> upgrade_failure;  ///< of the last upgrade that began
+    std::optional<Clock::duration> silent;       ///< nobody was served for so long, for an upgrade
     /// Sees to it that `binary` (empty: our own path) takes over as soon as this was answered; what
     /// keeps it from that is thrown, Conflict or std::runtime_error. None: this agent can't.
     std::function<awaitable<void>(std::string binary)> upgrade;

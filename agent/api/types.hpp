@@ -139,8 +139,9 @@ struct Setting {
 struct Metadata {
     std::string Cluster, Version;
     std::int64_t pid = 0;
-    std::string mode;       ///< "serve" or "run"
-    std::string startedAt;  ///< of this image: an upgrade keeps the pid, and changes this
+    std::string mode;                ///< "serve" or "run"
+    std::string startedAt;           ///< of this image: an upgrade keeps the pid, and changes this
+    std::optional<double> silentMs;  ///< if it began with an upgrade: nobody was served for so long
     std::optional<std::string> upgradeFailure;  ///< why the last upgrade that began came to nothing
 };
 

@@ -92,7 +92,8 @@ class SqliteJournal : public Journal {
 
     bool flush(std::chrono::milliseconds at_most) override {
         std::unique_lock lock(mutex_);
-        return idle_.wait_for(lock, at_most, [this] { return queue_.empty() && !working_; });
+        const auto is_idle = [this] { return queue_.empty() && !working_; };
+        return idle_.wait_for(lock, at_most, is_idle) && !failed_;
     }
 
  private:
@@ -190,6 +191,10 @@ class SqliteJournal : public Journal {
     }
 
     void finish(Job& job, std::exception_ptr error) {
+        if (job.kind == Job::Kind::write) {
+            const std::lock_guard lock(mutex_);
+            failed_ = error != nullptr;
+        }
         job.receipt->error = std::move(error);
         asio::post(executor_, [receipt = std::move(job.receipt)] { receipt->done.set(); });
     }
@@ -217,6 +222,7 @@ class SqliteJournal : public Journal {
     std::condition_variable wake_, idle_;
     Jobs queue_;
     bool working_ = false;
+    bool failed_ = false;  ///< what was to be written last
     bool closed_ = false;
 
     std::thread writer_;

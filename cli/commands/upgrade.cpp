@@ -22,7 +22,7 @@ constexpr std::int64_t patience_us = 30'000'000;
 /// What became of it, as this program saw it.
 struct Upgraded {
     api::Metadata from, to;
-    double silent_ms = 0;  ///< from the old image's last answer to the new one's first
+    double silent_ms = 0;  ///< as the new image says, else as we saw it
 };
 
 /// Waits for an agent that answers as another image. A look that fails is one more.
@@ -41,7 +41,10 @@ asio::awaitable<Upgraded> taken_over(std::string socket, api::Metadata from) {
             upgraded.to = api::from_json<api::Metadata>(answer);
             any_agent = true;
             upgraded.silent_ms = static_cast<double>(wall_clock() - last_answer) / 1000;
-            if (upgraded.to.startedAt != from.startedAt) co_return upgraded;
+            if (upgraded.to.startedAt != from.startedAt) {
+                upgraded.silent_ms = upgraded.to.silentMs.value_or(upgraded.silent_ms);
+                co_return upgraded;
+            }
             last_answer = wall_clock();
             if (upgraded.to.upgradeFailure) throw std::logic_error(*upgraded.to.upgradeFailure);
         } catch (const NoAgent& error) {

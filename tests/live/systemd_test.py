@@ -127,6 +127,25 @@ class NotifyTest(harness.LiveTest):
         manager.wait("WATCHDOG", count=beats + 3)
         self.assertFalse(manager.of("MAINPID"))
 
+    def test_an_idle_agent_never_wakes_up_without_a_watchdog(self):
+        manager = Manager(self)
+        agent = Agent(self, NOTIFY_SOCKET=manager.address)
+        agent.run("web1", "sleep", "60")
+        manager.wait("STATUS", "1 task: 1 running")
+
+        def wake_ups():
+            tasks = pathlib.Path(f"/proc/{agent.process.pid}/task").glob("*/status")
+            return sum(int(line.split()[1]) for task in tasks for line in task.read_text().splitlines()
+                       if "ctxt_switches:" in line)
+
+        def quiet():
+            before, end = wake_ups(), time.monotonic() + 2
+            while time.monotonic() < end:
+                if wake_ups() != before:
+                    return False
+            return True
+        wait_until(quiet, "two seconds without a wake-up")
+
     def test_a_manager_that_is_gone_is_said_once_and_changes_nothing(self):
         agent = Agent(self, NOTIFY_SOCKET=self.dir / "nobody")
         agent.run("web1", "sleep", "60")

@@ -20,7 +20,7 @@ using namespace lastcall;
 namespace {
 
 Handover some_handover() {
-    Handover handover{.lock = 4, .listeners = {7, 19}};
+    Handover handover{.lock = 4, .listeners = {7, 19}, .silent_since = 123'456'789'012};
     sigemptyset(&handover.inherited.mask);
     sigaddset(&handover.inherited.mask, SIGUSR1);
     sigaddset(&handover.inherited.mask, SIGRTMAX);
@@ -56,6 +56,7 @@ TEST_CASE("a handover is read back as it was written") {
     const auto back = Handover::from(handover.text());
     REQUIRE(back);
     CHECK(*back == handover);
+    CHECK(back->silent_since == 123'456'789'012);
     CHECK(back->listeners == std::vector<int>{7, 19});
     CHECK(sigismember(&back->inherited.mask, SIGUSR1) == 1);
     CHECK(sigismember(&back->inherited.mask, SIGTERM) == 0);

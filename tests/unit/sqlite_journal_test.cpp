@@ -553,4 +553,14 @@ TEST_CASE_FIXTURE(Keeping, "a flush that takes too long is given up, and nothing
     CHECK(asked("select count(*) from stops") == "1\n");
 }
 
+TEST_CASE_FIXTURE(Keeping, "a flush tells that the last of it could not be written") {
+    {
+        const NoRoom no_room;
+        journal->note(small_stop("1", "web"), {});
+        CHECK_FALSE(journal->flush(10s));
+    }
+    journal->note(small_stop("2", "web"), {});
+    CHECK(journal->flush(10s));
+}
+
 }  // namespace lastcall
