@@ -22,6 +22,13 @@ class Announcing : public Journal {
         changed_();
         journal_->note(std::move(stop), phase);
     }
+    void note(const TaskState& task) override {
+        changed_();
+        journal_->note(task);
+    }
+    awaitable<std::vector<Remnant>> remnants(Clock::utc_time since) override {
+        return journal_->remnants(since);
+    }
     awaitable<std::vector<StopRecord>> stops(std::optional<std::string> task,
                                              std::size_t limit) override {
         return journal_->stops(std::move(task), limit);

@@ -102,6 +102,24 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
 
 House::~House() = default;
 
+void House::take_over() {
+    bool over = false;
+    std::exception_ptr failure;
+    asio::co_spawn(io, supervisor_->adopt(), [&](std::exception_ptr error) {
+        failure = error;
+        over = true;
+    });
+    while (!over) io.run_one();
+    io.restart();
+    if (!failure) return;
+    try {
+        std::rethrow_exception(failure);
+    } catch (...) {
+        log->say(Level::error, "Tasks of an earlier agent can't be found",
+                 {{"error", failure_text()}});
+    }
+}
+
 void House::open_socket() {
     const auto answer = [this](api::Request request) {
         return api::answer(context_, std::move(request));

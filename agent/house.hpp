@@ -30,6 +30,9 @@ class House {
           const JournalMaker& journal);
     ~House();
 
+    /// Goes on with the tasks that an earlier agent left in the journal. What can't be read is
+    /// said.
+    void take_over();
     /// Opens the control socket; throws what HttpServer throws.
     void open_socket();
     /// Runs `work` and everything behind it, to the end of `work`; then the control socket closes.

@@ -185,6 +185,7 @@ int serve(const Options& options, const Inheritance& inherited_by_us, char** arg
                 [&directory](asio::any_io_executor executor, Log& log) {
                     return sqlite_journal(std::move(executor), directory, log);
                 });
+    house.take_over();
     house.open_socket();
     close_inherited_listeners();
     house.log->say(Level::info, from_before ? "Agent serves, upgraded" : "Agent serves",

@@ -37,6 +37,7 @@ STOREYS = [
     {"process", "load_balancer", "journal", "connections", "stop_request"},
     {"(parts)"},
     {"stop"},
+    {"life"},
     {"supervisor"},
 ]
 

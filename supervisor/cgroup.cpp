@@ -42,6 +42,13 @@ void for_each_deepest_first(const std::string& path,
     each(path);
 }
 
+/// As /proc/PID/cgroup has a path of the mount in which our own is `ours`.
+std::string inside(const std::string& ours, const std::string& path) {
+    const std::string own = proc::cgroup_of(::getpid());
+    const auto mount = ours.size() - (own == "/" ? 0 : own.size());
+    return mount <= path.size() ? path.substr(mount) : path;
+}
+
 }  // namespace
 
 std::unique_ptr<Cgroup> Cgroup::make(asio::any_io_executor executor, const std::string& name) {
@@ -49,18 +56,28 @@ std::unique_ptr<Cgroup> Cgroup::make(asio::any_io_executor executor, const std::
     if (!ours) return nullptr;
     const std::string path = fmt::format("{}/{}", *ours, name);
     if (::mkdir(path.c_str(), 0755) == -1) return nullptr;
+    auto made = open(std::move(executor), path);
+    if (!made) ::rmdir(path.c_str());
+    return made;
+}
+
+std::unique_ptr<Cgroup> Cgroup::find(asio::any_io_executor executor, const std::string& name) {
+    const auto ours = own_cgroup("cgroup2");
+    return ours ? open(std::move(executor), fmt::format("{}/{}", *ours, name)) : nullptr;
+}
+
+std::unique_ptr<Cgroup> Cgroup::open(asio::any_io_executor executor, const std::string& path) {
+    const auto ours = own_cgroup("cgroup2");
+    if (!ours) return nullptr;
     const int directory = ::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
     const int events = ::open((path + "/cgroup.events").c_str(), O_RDONLY | O_CLOEXEC);
     if (directory == -1 || events == -1) {
         if (directory != -1) ::close(directory);
         if (events != -1) ::close(events);
-        ::rmdir(path.c_str());
         return nullptr;
     }
-    std::string inside = proc::cgroup_of(::getpid());
-    if (!inside.ends_with('/')) inside += '/';
     return std::unique_ptr<Cgroup>(
-        new Cgroup(std::move(executor), path, inside + name, directory, events));
+        new Cgroup(std::move(executor), path, inside(*ours, path), directory, events));
 }
 
 Cgroup::Cgroup(asio::any_io_executor executor, std::string path, std::string inside, int directory,

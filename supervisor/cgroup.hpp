@@ -19,6 +19,10 @@ class Cgroup {
     /// Makes `name` below the cgroup that we are in. Null where that can't be: no cgroup v2 is
     /// mounted, it is read-only (as in most containers), or isn't ours to write.
     static std::unique_ptr<Cgroup> make(asio::any_io_executor executor, const std::string& name);
+    /// The one that an agent before us has made: by its path, or by its name below ours. Null: it
+    /// is gone.
+    static std::unique_ptr<Cgroup> open(asio::any_io_executor executor, const std::string& path);
+    static std::unique_ptr<Cgroup> find(asio::any_io_executor executor, const std::string& name);
     /// Removes it, and what was made below, if nobody is in it.
     ~Cgroup();
     Cgroup(const Cgroup&) = delete;

@@ -9,6 +9,8 @@
 #include <optional>
 
 #include "supervisor/oom_kills.hpp"
+#include "supervisor/proc.hpp"
+#include "supervisor/stranger.hpp"
 
 namespace lastcall {
 namespace {
@@ -18,25 +20,34 @@ constexpr int code_of_a_killed_child = 128 + SIGKILL;  // as a shell passes it o
 class Child final : public Process {
  public:
     Child(asio::any_io_executor executor, Reaper& reaper, Launched launched, std::string task_id,
-          Orphans orphans, std::unique_ptr<Cgroup> cgroup)
+          Orphans orphans, std::unique_ptr<Cgroup> cgroup, bool is_child)
         : reaper_(reaper),
           launched_(launched),
           tree_(launched.pid, std::move(task_id), orphans, std::move(cgroup), reaper),
           ended_(executor),
-          settled_(std::move(executor)) {
+          settled_(executor) {
         if (launched.exit) {
             ended(*launched.exit);
             return;
         }
+        if (orphans != Orphans::ours_alone) start_time_ = proc::start_of(launched.pid);
+        // Until it ends its number is its own, whoever reaps it.
         reaper_.expect(launched.pid, [this](ExitStatus status) { ended(status); });
+        if (!is_child) {
+            strangers_end_.emplace(executor, launched.pidfd, [this](ExitStatus status) {
+                reaper_.forget(launched_.pid);
+                ended(status);
+            });
+        }
         look_out_for_oom_killer(orphans);
     }
     ~Child() override {
         if (!status_) reaper_.forget(launched_.pid);
-        ::close(launched_.pidfd);
+        if (launched_.pidfd != -1) ::close(launched_.pidfd);
     }
 
     pid_t id() const override { return launched_.pid; }
+    std::uint64_t start_time() const override { return start_time_; }
 
     void signal(int number, SignalScope scope) override {
         if (number == SIGKILL) killed_ = true;
@@ -84,7 +95,7 @@ class Child final : public Process {
     /// A wrapped command's start has no time for this. As PID 1 there was nobody before us to be
     /// killed; elsewhere a command that lives shorter dies without this being known.
     void look_out_for_oom_killer(Orphans orphans) {
-        if (orphans == Orphans::marked) return oom_.begin(cgroup());
+        if (orphans != Orphans::ours_alone) return oom_.begin(cgroup());
         if (::getpid() == 1) return oom_.begin({}, true);
         settled_.expires_after(std::chrono::milliseconds(200));
         settled_.async_wait([this](const boost::system::error_code& error) {
@@ -97,6 +108,8 @@ class Child final : public Process {
     ProcessTree tree_;
     Event ended_;
     asio::steady_timer settled_;
+    std::optional<StrangersEnd> strangers_end_;
+    std::uint64_t start_time_ = 0;
     OomKills oom_;
     bool killed_ = false;  ///< by us
     std::optional<ExitStatus> status_;
@@ -124,15 +137,54 @@ class ChildLauncher final : public Launcher {
         options.environment.push_back("LASTCALL_TASK=" + task_id);
         std::unique_ptr<Cgroup> cgroup;
         if (orphans_ != Orphans::ours_alone) {
-            cgroup =
-                Cgroup::make(executor_, fmt::format("lastcall-{}-{}", task_id, container.name));
+            cgroup = Cgroup::make(executor_, cgroup_name(container, task_id));
         }
         const auto launched = launch_into(cgroup, options);
         const auto orphans = container.is_hook ? Orphans::elsewhere : orphans_;
         return supervise(executor_, reaper_, launched, task_id, orphans, std::move(cgroup));
     }
 
+    std::unique_ptr<Process> adopt(const ContainerDefinition& container, const std::string& task_id,
+                                   const ContainerState& was) override {
+        auto cgroup = was.cgroup.empty() ? Cgroup::find(executor_, cgroup_name(container, task_id))
+                                         : Cgroup::open(executor_, was.cgroup);
+        const auto orphans = container.is_hook ? Orphans::elsewhere : orphans_;
+        Launched launched{.pid = was.pid, .exit = was.exit};
+        std::optional<Stranger> main;
+        if (!was.exit) {
+            const auto eldest = was.pid == 0 ? eldest_of(cgroup.get(), task_id) : was.pid;
+            const auto since = was.pid == 0 ? proc::start_of(eldest) : was.start_time;
+            main = find_again(eldest, since);
+            if (!main) launched.exit = ExitStatus{.known = Known::unseen};
+        }
+        if (main) launched = {.pid = main->pid, .pidfd = main->pidfd};
+        // Who was orphaned before us didn't come to us.
+        const bool is_child = main && main->is_child;
+        return supervise(executor_, reaper_, launched, task_id,
+                         is_child ? orphans : Orphans::elsewhere, std::move(cgroup), is_child);
+    }
+
  private:
+    static std::string cgroup_name(const ContainerDefinition& container,
+                                   const std::string& task_id) {
+        return fmt::format("lastcall-{}-{}", task_id, container.name);
+    }
+
+    /// Whom an agent launched that died before it could write down its id: the first of those that
+    /// are in its cgroup or carry its mark.
+    static pid_t eldest_of(const Cgroup* cgroup, const std::string& mark) {
+        const auto all = cgroup ? cgroup->members() : marked(mark);
+        pid_t eldest = 0;
+        std::uint64_t since = 0;
+        for (const pid_t each : all) {
+            const auto start = proc::start_of(each);
+            if (start == 0 || (eldest != 0 && since <= start)) continue;
+            eldest = each;
+            since = start;
+        }
+        return eldest;
+    }
+
     /// A cgroup that can be made isn't always one that a process can be born in: then without.
     static Launched launch_into(std::unique_ptr<Cgroup>& cgroup, LaunchOptions& options) {
         if (!cgroup) return lastcall::launch(options);
@@ -158,9 +210,9 @@ class ChildLauncher final : public Launcher {
 
 std::unique_ptr<Process> supervise(asio::any_io_executor executor, Reaper& reaper,
                                    Launched launched, std::string task_id, Orphans orphans,
-                                   std::unique_ptr<Cgroup> cgroup) {
+                                   std::unique_ptr<Cgroup> cgroup, bool is_child) {
     return std::make_unique<Child>(std::move(executor), reaper, launched, std::move(task_id),
-                                   orphans, std::move(cgroup));
+                                   orphans, std::move(cgroup), is_child);
 }
 
 std::unique_ptr<Launcher> child_launcher(asio::any_io_executor executor, Reaper& reaper,

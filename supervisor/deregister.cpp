@@ -23,10 +23,18 @@ awaitable<void> Leaving::deregister() {
 
 awaitable<void> Leaving::deregister(Watch& watch) {
     auto& [executor, clock, log, recorder, limits, evidence_, gone, settings] = scene_;
+    const auto& url = watch.membership.url;
+    if (const auto* const ended = recorder.ended(Phase::deregister, "", url)) {
+        watch.acknowledged = watch.taken_over = ended->outcome == Outcome::completed;
+        if (!watch.acknowledged) note_who_is_open(watch);
+        co_return;
+    }
+    const bool goes_on = recorder.under_way(Phase::deregister, "", url);
     Detail detail;
-    detail.set("loadBalancer", watch.membership.url);
+    detail.set("loadBalancer", url);
     const auto phase = co_await recorder.begin(Phase::deregister, "", detail);
-    const auto until = after(clock.now(), settings.deregister_timeout);
+    const auto until = after(recorder.started(phase), settings.deregister_timeout);
+    if (goes_on && watch.registered) take_over(watch, TargetState::draining);
 
     std::optional<std::optional<bool>> told_in_time;
     std::string failure;
@@ -46,10 +54,7 @@ awaitable<void> Leaving::deregister(Watch& watch) {
     }
     if (!failure.empty()) watch.error = failure;
     if (!watch.error.empty()) recorder.note(phase, "error", watch.error);
-    watch.open_at_failure.emplace();
-    if (const auto seen = evidence()) {
-        for (const auto& [cookie, connection] : *seen) watch.open_at_failure->insert(cookie);
-    }
+    note_who_is_open(watch);
     Outcome outcome = Outcome::failed;
     if (limits.leave.passed()) {
         outcome = recorder.note_limit(phase, limits.leave);
@@ -62,6 +67,24 @@ awaitable<void> Leaving::deregister(Watch& watch) {
              {"loadBalancer", watch.membership.url},
              {"error", watch.error.empty() ? limits.leave.why() : watch.error}});
     recorder.end(phase, outcome);
+}
+
+/// New ones won't stop coming to one that hasn't acknowledged: these are waited for.
+void Leaving::note_who_is_open(Watch& watch) {
+    watch.open_at_failure.emplace();
+    if (const auto seen = evidence()) {
+        for (const auto& [cookie, connection] : *seen) watch.open_at_failure->insert(cookie);
+    }
+}
+
+/// What lived in the agent before us (who may still believe that the task is there).
+void Leaving::take_over(Watch& watch, TargetState as) {
+    // Caught here: the deregistration that follows meets the same trouble, and tells it.
+    try {
+        watch.membership.load_balancer->take_over(watch.membership.target, as);
+    } catch (...) {
+        watch.error = failure_text();
+    }
 }
 
 /// True when it has acknowledged, false when it never will.
@@ -115,6 +138,7 @@ awaitable<void> Leaving::deregister_late() {
     const auto until = scene_.clock.now() + grace_after_exit;
     for (auto& watch : watches_) {
         if (watch.acknowledged || !watch.may_retry) continue;
+        if (scene_.recorder.ended(Phase::cleanup, "", watch.membership.url)) continue;
         Detail detail;
         detail.set("loadBalancer", watch.membership.url);
         const auto phase = co_await scene_.recorder.begin(Phase::cleanup, "", detail);

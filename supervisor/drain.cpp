@@ -27,22 +27,25 @@ awaitable<void> Leaving::drain() {
 
 awaitable<void> Leaving::until_drained() {
     auto& [executor, clock, log, recorder, limits, evidence_, gone, settings] = scene_;
-    if (!limits.drains) {
+    if (recorder.ended(Phase::drain)) co_return;
+    const bool under_way = recorder.under_way(Phase::drain);
+    if (!limits.drains && !under_way) {
         recorder.skip(Phase::drain, "", "no drain wanted", limits.undrained_by);
         co_return;
     }
-    if (limits.forced_by) {
+    if (limits.forced_by && !under_way) {
         recorder.skip(Phase::drain, "", "force", limits.forced_by);
         co_return;
     }
-    if (gone.is_set()) co_return;  // nobody is left who could serve a connection
+    if (gone.is_set() && !under_way) co_return;  // nobody is left who could serve a connection
     if (std::all_of(watches_.begin(), watches_.end(),
                     [](const Watch& watch) { return watch.mode == DrainMode::none; })) {
         recorder.skip(Phase::drain, "", "AGENT_DRAIN=none", {});
         co_return;
     }
     const auto phase = co_await recorder.begin(Phase::drain, "", {});
-    limits.leave.shorten(after(clock.now(), limits.deregistration_delay), "deregistration delay");
+    limits.leave.shorten(after(recorder.started(phase), limits.deregistration_delay),
+                         "deregistration delay");
     draining_ = true;
     auto ended = Ended::by_limit;
     std::string broken;
@@ -216,6 +219,7 @@ void Leaving::keep_asking() {
 
 awaitable<void> Leaving::ask(Watch& watch, Bell& now) {
     const auto& membership = watch.membership;
+    if (watch.taken_over) co_await learn_of_it(watch);
     for (;;) {
         const bool answered = co_await report(watch);
         news_.ring();
@@ -225,6 +229,17 @@ awaitable<void> Leaving::ask(Watch& watch, Bell& now) {
         // A connection that closes may have been the last that it waits for.
         const auto closed = co_await before(scene_.clock, asked + pause, done(now.heard()));
         if (closed) co_await scene_.clock.sleep_until(asked + std::min(pause, breath));
+    }
+}
+
+/// Our client has to know that the target was deregistered: it restores that if it is forgotten.
+awaitable<void> Leaving::learn_of_it(Watch& watch) {
+    const auto again = std::max(watch.membership.poll, ask_again);
+    for (;;) {
+        const bool learnt =
+            co_await attempt(watch, after(scene_.clock.now(), watch.membership.timeout));
+        if (learnt || !watch.may_retry) co_return;
+        co_await scene_.clock.sleep_until(scene_.clock.now() + again);
     }
 }
 

@@ -51,10 +51,13 @@ class Leaving {
     awaitable<void> deregister(Watch& watch);
     awaitable<bool> told(Watch& watch, Clock::time_point until);
     awaitable<bool> attempt(Watch& watch, Clock::time_point until);
+    void note_who_is_open(Watch& watch);
+    void take_over(Watch& watch, TargetState as);
     awaitable<void> task_gone_for(Clock::duration grace);
     Clock::duration backoff(int attempt);
 
     awaitable<void> ask(Watch& watch, Bell& now);
+    awaitable<void> learn_of_it(Watch& watch);
     awaitable<bool> report(Watch& watch);
     void hear_the_kernel();
     void deaf(std::exception_ptr error);

@@ -14,6 +14,10 @@ std::int64_t whole_milliseconds(Clock::duration duration) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
 }
 
+double milliseconds(Clock::duration duration) {
+    return std::chrono::duration<double, std::milli>(duration).count();
+}
+
 /// What the kernel sends to a process for what it did itself.
 bool is_fault(int signal) {
     for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) {
@@ -24,7 +28,18 @@ bool is_fault(int signal) {
 
 }  // namespace
 
+Ending::Ending(Scene scene, const StoppingContainer& container)
+    : scene_(scene), container_(container) {
+    // What an earlier agent has sent counts as ours.
+    const auto& name = container_.name;
+    const auto& recorder = scene_.recorder;
+    const auto* const signalled = recorder.ended(Phase::sigterm, name);
+    signalled_ = signalled && signalled->outcome != Outcome::skipped;
+    killed_ = recorder.under_way(Phase::sigkill, name) || recorder.ended(Phase::sigkill, name);
+}
+
 awaitable<void> Ending::run() {
+    if (left_before()) co_return;
     bool gone = false;
     // Caught here: whatever goes wrong while we wait for it, SIGKILL follows.
     try {
@@ -45,24 +60,33 @@ awaitable<void> Ending::run() {
 awaitable<bool> Ending::leave_on_signal() {
     auto& [clock, log, recorder, limits, stop_signal, scope] = scene_;
     auto& process = container_.process;
-    if (limits.forced_by) {
+    const bool under_way = recorder.under_way(Phase::sigterm, container_.name);
+    if (recorder.ended(Phase::sigterm, container_.name)) co_return false;  // SIGKILL is next
+    if (limits.forced_by && !under_way) {
         recorder.skip(Phase::sigterm, container_.name, "force", limits.forced_by);
         co_return false;
     }
-    if (!any_left()) {
+    if (!under_way && !any_left()) {
         const ExitStatus status = co_await process.exit();
         exited(status);
         co_return true;
     }
+    const auto timeout = limits.stop_timeout(container_.stop_timeout);
     const auto now = clock.now();
-    const auto deadline =
-        std::min(after(now, limits.stop_timeout(container_.stop_timeout)), limits.kill.at());
+    const auto planned = std::min(after(now, timeout), limits.kill.at());
     Detail detail;
     detail.set("signal", signal_name(stop_signal));
-    detail.set("stopTimeoutMs", whole_milliseconds(deadline - now));
+    detail.set("stopTimeoutMs", whole_milliseconds(planned - now));
     const auto phase = co_await recorder.begin(Phase::sigterm, container_.name, std::move(detail));
+    const auto deadline = std::min(after(recorder.started(phase), timeout), limits.kill.at());
     signalled_ = true;
-    signal(log, process, stop_signal, scope);
+    // Not a second time: many take that for "at once". Only if the agent before us died between the
+    // signal and this note, it comes twice: never to send it would be worse.
+    if (!recorder.record().phases[phase].detail.find("sentAfterMs")) {
+        signal(log, process, stop_signal, scope);
+        recorder.note_for_good(phase, "sentAfterMs",
+                               milliseconds(clock.now() - recorder.started(phase)));
+    }
 
     auto leaving = before(clock, deadline, tree_leaves(phase));
     const auto left = co_await unless(limits.kill.reached(), std::move(leaving));
@@ -90,7 +114,8 @@ awaitable<bool> Ending::tree_leaves(std::size_t phase) {
     try {
         const ExitStatus status = co_await process.exit();
         exited(status);
-        if (status.signal == 0) scene_.recorder.note(phase, "exitCode", std::int64_t{status.code});
+        if (status.signal == 0 && status.is_known())
+            scene_.recorder.note(phase, "exitCode", std::int64_t{status.code});
         const bool alone = count_left() == 0;
         if (!alone) signal(scene_.log, process, scene_.stop_signal, SignalScope::tree);
         co_await process.empty();
@@ -112,7 +137,7 @@ awaitable<bool> Ending::kill() {
     if (limits.forced_by) detail.set("requestedBy", to_string(*limits.forced_by));
     const auto phase = co_await recorder.begin(Phase::sigkill, container_.name, std::move(detail));
     killed_ = true;
-    const auto until = clock.now() + kill_patience;
+    const auto until = std::max(recorder.started(phase) + kill_patience, clock.now() + kill_again);
     bool gone = false;
     while (!gone && clock.now() < until) {
         signal(log, process, SIGKILL, SignalScope::tree);
@@ -130,6 +155,15 @@ awaitable<bool> Ending::kill() {
     recorder.note(phase, "survivors", static_cast<std::int64_t>(count_left()));
     recorder.end(phase, gone ? Outcome::completed : Outcome::failed);
     co_return gone;
+}
+
+/// An earlier agent saw that nobody was left.
+bool Ending::left_before() const {
+    for (const auto phase : {Phase::sigterm, Phase::sigkill}) {
+        const auto* const ended = scene_.recorder.ended(phase, container_.name);
+        if (ended && ended->outcome == Outcome::completed) return true;
+    }
+    return false;
 }
 
 bool Ending::any_left() const {
@@ -168,6 +202,11 @@ ContainerEnd Ending::account() const {
     if (end.exit && end.exit->out_of_memory) {
         end.killed_by = Killer::oom_killer;
         end.reason = "OutOfMemoryError: Container killed due to memory usage";
+    } else if (end.exit && !end.exit->is_known()) {
+        end.reason =
+            end.exit->known == Known::unseen
+                ? "UnknownExitCode: it ended while no agent was there to see how"
+                : "UnknownExitCode: it was no child of this agent, and the kernel kept none";
     } else if (by_kill) {
         end.killed_by = Killer::sigkill;
     } else if (by_stop_signal) {

@@ -30,8 +30,7 @@ class Ending {
         int stop_signal = 0;
         SignalScope scope = SignalScope::main;
     };
-    Ending(Scene scene, const StoppingContainer& container)
-        : scene_(scene), container_(container) {}
+    Ending(Scene scene, const StoppingContainer& container);
 
     /// Returns when its tree is empty, or SIGKILL couldn't help.
     awaitable<void> run();
@@ -50,6 +49,7 @@ class Ending {
     awaitable<bool> leave_on_signal();
     awaitable<bool> tree_leaves(std::size_t phase);
     awaitable<bool> kill();
+    bool left_before() const;
     bool any_left() const;
     std::size_t count_left() const;
 

@@ -10,6 +10,13 @@
 
 namespace lastcall {
 
+/// A task that an earlier agent left in the journal, and its last stop, if there was one.
+struct Remnant {
+    TaskState task;
+    std::optional<StopRecord> stop;
+    bool same_boot = true;  ///< false: nothing of it can run, and its moments mean nothing now
+};
+
 /// What survives the agent. An interface, because the order "record, then act" belongs to the
 /// stop, and the disk does not.
 ///
@@ -26,6 +33,10 @@ class Journal {
     /// The same where nobody waits for it: it is kept in its turn, before what is recorded later.
     /// If that fails, the next `record` throws why.
     virtual void note(StopRecord stop, std::optional<std::size_t> phase) = 0;
+    /// The task as it is now, where nobody waits for it.
+    virtual void note(const TaskState& task) = 0;
+    /// All tasks that aren't STOPPED, or have become it since then; the earliest first.
+    virtual awaitable<std::vector<Remnant>> remnants(Clock::utc_time since) = 0;
     /// Stops of a task, or of all, newest first, at most `limit`.
     virtual awaitable<std::vector<StopRecord>> stops(std::optional<std::string> task,
                                                      std::size_t limit) = 0;

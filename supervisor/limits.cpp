@@ -40,6 +40,38 @@ StopLimits::StopLimits(asio::any_io_executor executor, Clock& clock, const StopS
     if (first.force) force(first.by);
 }
 
+StopLimits::StopLimits(asio::any_io_executor executor, Clock& clock, const StopSettings& settings,
+                       const StopPlan& plan)
+    : leave(executor, clock),
+      signal(executor, clock),
+      kill(executor, clock),
+      deregistration_delay(plan.deregistration_delay),
+      drains(plan.drains),
+      undrained_by(plan.undrained_by),
+      forced_by(plan.forced_by),
+      clock_(clock),
+      configured_(settings.stop_timeout),
+      wanted_(plan.wanted_timeout),
+      shortened_(plan.shortened_timeout),
+      has_deadline_(plan.has_deadline) {
+    leave.shorten(plan.leave.at, plan.leave.why, plan.leave.by);
+    signal.shorten(plan.signal.at, plan.signal.why, plan.signal.by);
+    kill.shorten(plan.kill.at, plan.kill.why, plan.kill.by);
+}
+
+StopPlan StopLimits::plan() const {
+    return {.leave = leave.plan(),
+            .signal = signal.plan(),
+            .kill = kill.plan(),
+            .deregistration_delay = deregistration_delay,
+            .wanted_timeout = wanted_,
+            .shortened_timeout = shortened_,
+            .has_deadline = has_deadline_,
+            .drains = drains,
+            .undrained_by = undrained_by,
+            .forced_by = forced_by};
+}
+
 bool StopLimits::join(const StopRequest& request, bool signalled) {
     const auto now = clock_.now();
     const auto planned = std::tuple(leave.at(), signal.at(), kill.at(), shortened_, forced_by);
@@ -55,9 +87,10 @@ bool StopLimits::join(const StopRequest& request, bool signalled) {
         leave.shorten(now + left, "stop deadline", request.by);
         signal.shorten(now + left, "stop deadline", request.by);
     }
-    if (request.stop_timeout) {
+    if (request.stop_timeout && signalled) {
+        kill.shorten(after(now, *request.stop_timeout), "stop timeout", request.by);
+    } else if (request.stop_timeout) {
         shortened_ = std::min(shortened_.value_or(*request.stop_timeout), *request.stop_timeout);
-        if (signalled) kill.shorten(after(now, *request.stop_timeout), "stop timeout", request.by);
     }
     if (request.force) force(request.by);
     return planned != std::tuple(leave.at(), signal.at(), kill.at(), shortened_, forced_by);

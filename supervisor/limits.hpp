@@ -23,6 +23,7 @@ class Limit {
     awaitable<void> reached() { return deadline_.reached(); }
     const std::string& why() const { return why_; }
     const std::optional<Requester>& by() const { return by_; }
+    PlannedLimit plan() const { return {at(), why_, by_}; }
 
  private:
     Deadline deadline_;
@@ -41,7 +42,12 @@ class StopLimits {
  public:
     StopLimits(asio::any_io_executor executor, Clock& clock, const StopSettings& settings,
                std::optional<Clock::duration> longest_container_timeout, const StopRequest& first);
+    /// Those of a stop that another agent has begun.
+    StopLimits(asio::any_io_executor executor, Clock& clock, const StopSettings& settings,
+               const StopPlan& plan);
 
+    /// What another agent would need to know; but for the stop signal.
+    StopPlan plan() const;
     /// Brings limits closer as a later request wishes. True if it changed anything.
     bool join(const StopRequest& request, bool signalled);
 

@@ -48,6 +48,12 @@ class LoadBalancer {
     virtual awaitable<void> register_target(const std::string& target) = 0;
     /// Send it nothing new. Returns when the load balancer has acknowledged.
     virtual awaitable<void> deregister(const std::string& target) = 0;
+    /// An agent before us had registered the target (`healthy`), or was deregistering it
+    /// (`draining`), and this client knows nothing of it: makes that so again as far as it lived in
+    /// that agent. Never waits.
+    virtual void take_over(const std::string& target, TargetState as) {
+        static_cast<void>(target), static_cast<void>(as);
+    }
     /// Before `deregister`: how it is. After it: `draining` until no request of ours is in flight,
     /// then `unused`; restores a deregistration that the load balancer has forgotten.
     virtual awaitable<TargetReport> state_of(const std::string& target) = 0;

@@ -81,6 +81,28 @@ struct ContainerEnd {
     std::string reason;  ///< "OutOfMemoryError: …"; empty when there is nothing to tell
 };
 
+/// A limit of a stop: when, why then, and who wanted it so.
+struct PlannedLimit {
+    Clock::time_point at = never;
+    std::string why;
+    std::optional<Requester> by;
+    friend bool operator==(const PlannedLimit&, const PlannedLimit&) = default;
+};
+
+/// What was wished for a stop, by the first request and those that joined: all that another agent
+/// needs to go on with it at the times planned.
+struct StopPlan {
+    PlannedLimit leave, signal, kill;  ///< StopLimits says of what
+    Clock::duration deregistration_delay{};
+    std::optional<Clock::duration> wanted_timeout;     ///< by the first request
+    std::optional<Clock::duration> shortened_timeout;  ///< by a later one
+    bool has_deadline = false;
+    bool drains = true;
+    std::optional<Requester> undrained_by, forced_by;
+    std::optional<int> stop_signal;  ///< instead of the configured one
+    friend bool operator==(const StopPlan&, const StopPlan&) = default;
+};
+
 struct StopRecord {
     std::string id;  ///< random, unique for ever
     std::string task;
@@ -98,6 +120,7 @@ struct StopRecord {
     Clock::duration saved{};  ///< of the deregistration delay
     std::vector<ContainerEnd> containers;
     std::vector<PhaseRecord> phases;
+    StopPlan plan;
 };
 
 std::string_view to_string(Phase phase);          // "DEREGISTER", …

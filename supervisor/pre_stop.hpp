@@ -24,7 +24,7 @@ class PreStop {
     awaitable<void> run();
 
  private:
-    awaitable<void> run(std::size_t phase);
+    awaitable<void> run(std::size_t phase, bool goes_on);
     awaitable<void> wait_for(Process& process, std::size_t phase);
 
     Scene scene_;

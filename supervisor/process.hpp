@@ -1,6 +1,7 @@
 #pragma once
 #include <sys/types.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,9 @@ class Process {
     virtual ~Process() = default;
     /// The main process's id; a stranger's may have it once the process was reaped.
     virtual pid_t id() const = 0;
+    /// When it was started, in ticks since boot (proc(5), /proc/PID/stat): with the id it is unique
+    /// until the next boot. 0: not known.
+    virtual std::uint64_t start_time() const { return 0; }
     /// Who is gone gets nothing; SIGKILL takes the tree whatever the scope.
     virtual void signal(int number, SignalScope scope) = 0;
     /// The main process's end; gives the same answer however often it is asked.
@@ -45,6 +49,11 @@ class Launcher {
     /// start 'CMD': No such file or directory").
     virtual std::unique_ptr<Process> launch(const ContainerDefinition& container,
                                             const std::string& task_id) = 0;
+    /// The same container, launched by an agent before us, as the journal knows it. One that has
+    /// ended since is a Process too: it has exited, nobody knows how, and its tree may go on.
+    virtual std::unique_ptr<Process> adopt(const ContainerDefinition& container,
+                                           const std::string& task_id,
+                                           const ContainerState& was) = 0;
 };
 
 }  // namespace lastcall

@@ -51,6 +51,17 @@ class Urgent {
     bool really_;
 };
 
+/// Its environment, each variable between two zero bytes. Most processes here are nobody's of ours,
+/// and to look again and again takes time: so only at who has memory and yet no environment, as in
+/// the middle of an execve.
+std::string surroundings_of(pid_t pid) {
+    std::string environment = proc::contents("/proc/" + std::to_string(pid) + "/environ");
+    if (environment.empty() && proc::status_of(pid).has_memory) {
+        environment = proc::environment_of(pid);
+    }
+    return '\0' + environment + '\0';
+}
+
 void send(pid_t to, int number) {
     if (to > 1) ::kill(to, number);  // never everybody, never init; ESRCH: gone meanwhile
 }
@@ -76,8 +87,9 @@ std::vector<pid_t> ProcessTree::roots() {
     if (cgroup_) roots = cgroup_->members();
     if (orphans_ == Orphans::elsewhere) {
         if (reaper_.is_ours(main_)) roots.push_back(main_);
-        for (const pid_t each : proc::everybody()) {
-            if (carries_mark(each)) roots.push_back(each);
+        // To look at everybody takes long, and nobody leaves a cgroup unawares.
+        if (!cgroup_) {
+            for (const pid_t each : marked(mark_)) roots.push_back(each);
         }
         return roots;
     }
@@ -90,15 +102,13 @@ std::vector<pid_t> ProcessTree::roots() {
     return roots;
 }
 
-bool ProcessTree::carries_mark(pid_t pid) const {
-    // Most processes here are nobody's of ours, and to look again and again takes time: so only at
-    // who has memory and yet no environment, as in the middle of an execve.
-    std::string environment = proc::contents("/proc/" + std::to_string(pid) + "/environ");
-    if (environment.empty() && proc::status_of(pid).has_memory) {
-        environment = proc::environment_of(pid);
+std::vector<pid_t> marked(const std::string& mark) {
+    std::vector<pid_t> all;
+    const std::string wanted = '\0' + ("LASTCALL_TASK=" + mark) + '\0';
+    for (const pid_t each : proc::everybody()) {
+        if (surroundings_of(each).find(wanted) != std::string::npos) all.push_back(each);
     }
-    const std::string mark = '\0' + ("LASTCALL_TASK=" + mark_) + '\0';
-    return ('\0' + environment + '\0').find(mark) != std::string::npos;
+    return all;
 }
 
 bool ProcessTree::is_our_orphan(pid_t child) {

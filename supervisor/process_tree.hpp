@@ -19,6 +19,9 @@ enum class Orphans {
     elsewhere,   ///< not to us (no subreaper): found by their mark, wherever they are
 };
 
+/// Who carries LASTCALL_TASK=`mark` in the environment, wherever they are.
+std::vector<pid_t> marked(const std::string& mark);
+
 /// Everything that a container ever forked, also after setsid and a double fork: who is in its
 /// cgroup, if it has one; the descendants of its main process; and orphans.
 ///
@@ -51,7 +54,6 @@ class ProcessTree {
     std::vector<pid_t> members_for_sure();
     std::vector<pid_t> roots();
     std::vector<pid_t> alive();
-    bool carries_mark(pid_t pid) const;
     bool is_our_orphan(pid_t child);
     bool is_visible();
     bool remembers() const;

@@ -3,11 +3,52 @@
 #include <algorithm>
 
 namespace lastcall {
+namespace {
+
+std::string_view load_balancer_of(const Detail& detail) {
+    const auto* const url = detail.find("loadBalancer");
+    return url ? std::string_view(std::get<std::string>(*url)) : std::string_view();
+}
+
+}  // namespace
 
 Recorder::Recorder(Clock& clock, Journal& journal, Log& log, StopRecord record)
-    : clock_(clock), journal_(journal), log_(log), record_(std::move(record)) {}
+    : clock_(clock),
+      journal_(journal),
+      log_(log),
+      record_(std::move(record)),
+      inherited_(record_.phases.size()) {}
+
+std::optional<std::size_t> Recorder::earlier(Phase phase, std::string_view container,
+                                             std::string_view load_balancer, bool over) const {
+    for (std::size_t index = 0; index < inherited_; ++index) {
+        const auto& each = record_.phases[index];
+        if (each.phase == phase && each.container == container &&
+            load_balancer_of(each.detail) == load_balancer && each.outcome.has_value() == over) {
+            return index;
+        }
+    }
+    return std::nullopt;
+}
+
+bool Recorder::under_way(Phase phase, std::string_view container,
+                         std::string_view load_balancer) const {
+    return earlier(phase, container, load_balancer, false).has_value();
+}
+
+const PhaseRecord* Recorder::ended(Phase phase, std::string_view container,
+                                   std::string_view load_balancer) const {
+    const auto index = earlier(phase, container, load_balancer, true);
+    return index ? &record_.phases[*index] : nullptr;
+}
 
 awaitable<std::size_t> Recorder::begin(Phase phase, std::string container, Detail detail) {
+    if (const auto open = earlier(phase, container, load_balancer_of(detail), false)) {
+        const auto* const before = record_.phases[*open].detail.find("agentRestarts");
+        note(*open, "agentRestarts", (before ? std::get<std::int64_t>(*before) : 0) + 1);
+        co_await write(open);
+        co_return *open;
+    }
     const std::size_t index = record_.phases.size();
     record_.phases.push_back({.phase = phase,
                               .container = std::move(container),
@@ -20,6 +61,11 @@ awaitable<std::size_t> Recorder::begin(Phase phase, std::string container, Detai
 
 void Recorder::note(std::size_t index, std::string_view key, Detail::Value value) {
     record_.phases[index].detail.set(key, std::move(value));
+}
+
+void Recorder::note_for_good(std::size_t index, std::string_view key, Detail::Value value) {
+    note(index, key, std::move(value));
+    keep(index);
 }
 
 Outcome Recorder::note_limit(std::size_t index, const Limit& limit) {
@@ -37,6 +83,7 @@ void Recorder::end(std::size_t index, Outcome outcome) {
 
 void Recorder::skip(Phase phase, std::string container, std::string why,
                     std::optional<Requester> by) {
+    if (ended(phase, container)) return;
     Detail detail;
     detail.set("reason", std::move(why));
     if (by) detail.set("requestedBy", to_string(*by));
@@ -49,10 +96,10 @@ void Recorder::skip(Phase phase, std::string container, std::string why,
     keep(record_.phases.size() - 1);
 }
 
-void Recorder::keep(std::size_t index) {
+void Recorder::keep(std::optional<std::size_t> phase) {
     // Caught here: the next record says why.
     try {
-        journal_.note(record_, index);
+        journal_.note(record_, phase);
     } catch (...) {
         log_.say(Level::error, "Stop goes on without its journal",
                  {{"task", record_.task}, {"error", failure_text()}});

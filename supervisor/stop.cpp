@@ -27,7 +27,15 @@ StopRecord opening(const StopScene& scene, const StopRequest& request) {
             .stopped_reason = request.reason,
             .requested_by = request.by,
             .requested = scene.clock.now(),
-            .requested_at = scene.clock.utc()};
+            .requested_at = scene.clock.utc(),
+            .plan = {.stop_signal = request.signal}};
+}
+
+/// The first request's limits, or those that the record holds.
+StopLimits limits_of(const StopScene& scene, const StopRecord& record, const StopRequest* first) {
+    const auto& settings = scene.task.definition.stop;
+    if (!first) return {scene.executor, scene.clock, settings, record.plan};
+    return {scene.executor, scene.clock, settings, longest_timeout(scene.containers), *first};
 }
 
 }  // namespace
@@ -57,12 +65,14 @@ awaitable<StopRecord> Stop::run() {
 }
 
 awaitable<void> Stop::leave_load_balancers() {
-    if (limits_.forced_by) {
+    const bool told = !recorder_.record().phases.empty() && !recorder_.ended(Phase::deregister);
+    if (limits_.forced_by && !told) {
         recorder_.skip(Phase::deregister, "", "force", limits_.forced_by);
     } else {
         co_await leaving_.deregister();
         const auto drain_signal = scene_.task.definition.stop.drain_signal;
-        if (drain_signal) {
+        const bool goes_on = recorder_.under_way(Phase::drain) || recorder_.ended(Phase::drain);
+        if (drain_signal && !goes_on) {
             for (auto& each : scene_.containers)
                 Ending::signal(scene_.log, each.process, *drain_signal, SignalScope::main);
         }
@@ -72,7 +82,8 @@ awaitable<void> Stop::leave_load_balancers() {
 }
 
 awaitable<void> Stop::pre_stop() {
-    if (scene_.task.definition.stop.pre_stop.empty() || gone_.is_set()) co_return;
+    if (scene_.task.definition.stop.pre_stop.empty()) co_return;
+    if (gone_.is_set() && !recorder_.under_way(Phase::pre_stop)) co_return;
     PreStop hook({scene_.clock, scene_.launcher, recorder_, limits_, scene_.task});
     co_await hook.run();
 }
@@ -125,30 +136,42 @@ awaitable<void> Stop::clean_up(const StoppingContainer& container) {
 // ------------------------------------------------------------------------- around the story
 
 Stop::Stop(StopScene scene, const StopRequest& first)
+    : Stop(scene, opening(scene, first), &first) {}
+
+Stop::Stop(StopScene scene, StopRecord earlier)
+    : Stop(std::move(scene), std::move(earlier), nullptr) {}
+
+Stop::Stop(StopScene scene, StopRecord record, const StopRequest* first)
     : scene_(std::move(scene)),
-      limits_(scene_.executor, scene_.clock, scene_.task.definition.stop,
-              longest_timeout(scene_.containers), first),
-      recorder_(scene_.clock, scene_.journal, scene_.log, opening(scene_, first)),
+      limits_(limits_of(scene_, record, first)),
+      recorder_(scene_.clock, scene_.journal, scene_.log, std::move(record)),
       gone_(scene_.executor),
       leaving_({scene_.executor, scene_.clock, scene_.log, recorder_, limits_, scene_.evidence,
                 gone_, scene_.task.definition.stop},
                scene_.watches),
       watching_(scene_.executor),
-      exited_by_itself_(first.code == StopCode::essential_container_exited) {
+      exited_by_itself_(recorder_.record().stop_code == StopCode::essential_container_exited) {
     if (exited_by_itself_) gone_.set();
     const auto& settings = scene_.task.definition.stop;
-    const Ending::Scene ending{scene_.clock,
-                               scene_.log,
-                               recorder_,
-                               limits_,
-                               first.signal.value_or(settings.stop_signal.value_or(SIGTERM)),
-                               settings.signal_scope};
+    const auto signal =
+        recorder_.record().plan.stop_signal.value_or(settings.stop_signal.value_or(SIGTERM));
+    const Ending::Scene ending{scene_.clock, scene_.log, recorder_,
+                               limits_,      signal,     settings.signal_scope};
     for (const auto& container : scene_.containers) {
         endings_.push_back(std::make_unique<One>(ending, container, scene_.executor));
     }
     if (!scene_.watches.empty()) {
         recorder_.record().deregistration_delay = limits_.deregistration_delay;
     }
+    if (!first) scene_.task.stopping_at = recorder_.record().requested_at;
+    keep_plan();
+}
+
+/// What another agent would need to go on at the times planned.
+void Stop::keep_plan() {
+    auto plan = limits_.plan();
+    plan.stop_signal = recorder_.record().plan.stop_signal;
+    recorder_.record().plan = std::move(plan);
 }
 
 /// The last line of defence: what escapes a step ends that step, never the stop.
@@ -183,7 +206,17 @@ awaitable<void> Stop::watch_exit(Process& process) {
         const auto& container = scene_.containers[index];
         if (&container.process != &process) continue;
         endings_[index]->ending.exited(status);
+        note_exit(container.name, status);
         if (container.essential) gone_.set();
+    }
+}
+
+/// Whoever goes on after us could not learn it any more.
+void Stop::note_exit(const std::string& container, const ExitStatus& status) {
+    for (auto& state : scene_.task.containers) {
+        if (state.name != container || state.exit == status) continue;
+        state.exit = status;
+        scene_.journal.note(scene_.task);
     }
 }
 
@@ -192,6 +225,10 @@ void Stop::join(const StopRequest& request) {
         return ending->ending.was_signalled();
     });
     const bool shortened = limits_.join(request, signalled);
+    if (shortened) {
+        keep_plan();
+        recorder_.keep(std::nullopt);
+    }
     scene_.log.say(Level::info, shortened ? "Stop shortened" : "Stop joined, nothing changed",
                    {{"task", scene_.task.definition.name}, {"requestedBy", to_string(request.by)}});
 }
@@ -204,6 +241,7 @@ void Stop::became(TaskStatus status) {
 
 StopRecord Stop::finish() {
     StopRecord& record = recorder_.record();
+    record.containers.clear();
     bool signalled = false, killed = false;
     for (const auto& each : endings_) {
         const Ending& ending = each->ending;

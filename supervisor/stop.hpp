@@ -42,12 +42,15 @@ struct StopProgress {
 class Stop {
  public:
     Stop(StopScene scene, const StopRequest& first);
+    /// Goes on with a stop that outlived its agent: in its phase, with the time that was left.
+    Stop(StopScene scene, StopRecord earlier);
     awaitable<StopRecord> run();
     /// A later request: it may only shorten.
     void join(const StopRequest& request);
     StopProgress progress() const;
 
  private:
+    Stop(StopScene scene, StopRecord record, const StopRequest* first);
     struct One {
         One(const Ending::Scene& scene, const StoppingContainer& container,
             asio::any_io_executor executor)
@@ -69,6 +72,8 @@ class Stop {
     awaitable<void> end(std::size_t index);
     awaitable<void> clean_up(const StoppingContainer& container);
     void became(TaskStatus status);
+    void keep_plan();
+    void note_exit(const std::string& container, const ExitStatus& status);
 
     StopScene scene_;
     StopLimits limits_;

@@ -43,12 +43,21 @@ enum class SignalScope { main, group, tree };
 /// What satisfies a drain (DESIGN section 1).
 enum class DrainMode { closed, strict, idle, none };
 
+/// Whether anybody could tell how a process ended.
+enum class Known {
+    exactly,
+    unseen,  ///< no: it ended while no agent was there
+    unkept,  ///< no: it wasn't our child any more, and the kernel didn't keep it for us
+};
+
 /// How a process ended: by a code or by a signal, never folded into 128+n until the very edge.
 struct ExitStatus {
     int code = 0;    ///< 0 to 255; meaningful if `signal` is 0
     int signal = 0;  ///< the signal that ended it, or 0
     bool core_dumped = false;
     bool out_of_memory = false;  ///< by the OOM killer
+    Known known = Known::exactly;
+    bool is_known() const { return known == Known::exactly; }
     friend bool operator==(const ExitStatus&, const ExitStatus&) = default;
 };
 
@@ -100,6 +109,8 @@ struct TaskDefinition {
 struct ContainerState {
     std::string name;
     int pid = 0;
+    std::uint64_t start_time = 0;  ///< of that process, in ticks since boot: no other has both
+    std::string cgroup;            ///< made for it; empty: none
     std::optional<ExitStatus> exit;
     std::string reason;  ///< "CannotStartContainerError: …"; empty when there is nothing to tell
 };
@@ -111,6 +122,7 @@ struct TaskState {
     std::optional<StopCode> stop_code;
     std::string stopped_reason;
     std::vector<ContainerState> containers;
+    std::vector<std::string> registered;  ///< the load balancers that were told of it
     Clock::utc_time created_at{};
     std::optional<Clock::utc_time> started_at, stopping_at, stopped_at;
 };

@@ -16,6 +16,7 @@ struct Watch {
     DrainMode mode = DrainMode::closed;
     bool registered = true;  ///< we have registered it, or it doesn't want that
     bool acknowledged = false;
+    bool taken_over = false;  ///< … to an agent before us: our client has to learn of it
     bool may_retry = true;
     int attempts = 0;
     std::string error;  ///< why it isn't acknowledged, or why it doesn't report

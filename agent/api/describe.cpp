@@ -30,7 +30,7 @@ std::optional<std::string> spelling(const std::optional<Word>& word) {
 /// An exit is a code or a signal; the other one is none.
 template <class Shape>
 void set_exit(Shape& shape, const std::optional<ExitStatus>& exit) {
-    if (!exit) return;
+    if (!exit || !exit->is_known()) return;
     if (exit->signal != 0) {
         shape.signal = signal_name(exit->signal);
     } else {

@@ -81,13 +81,17 @@ class Logged : public Journal {
     Logged(Journal& journal, Log& log) : journal_(journal), log_(log) {}
 
     awaitable<void> record(const TaskState& task) override {
-        if (log_.hears(Level::debug)) {
-            log_.say(Level::debug, "Task status",
-                     {{"task", task.definition.name},
-                      {"knownStatus", std::string(to_string(task.last_status))},
-                      {"desiredStatus", std::string(to_string(task.desired_status))}});
-        }
+        tell(task);
         return journal_.record(task);
+    }
+
+    void note(const TaskState& task) override {
+        tell(task);
+        journal_.note(task);
+    }
+
+    awaitable<std::vector<Remnant>> remnants(Clock::utc_time since) override {
+        return journal_.remnants(since);
     }
 
     awaitable<void> record(StopRecord stop, std::optional<std::size_t> phase) override {
@@ -109,15 +113,21 @@ class Logged : public Journal {
     bool is_instant() const override { return journal_.is_instant(); }
 
  private:
+    void tell(const TaskState& task) {
+        if (!log_.hears(Level::debug)) return;
+        log_.say(Level::debug, "Task status",
+                 {{"task", task.definition.name},
+                  {"knownStatus", std::string(to_string(task.last_status))},
+                  {"desiredStatus", std::string(to_string(task.desired_status))}});
+    }
+
     void tell(const StopRecord& stop, std::optional<std::size_t> phase) {
-        const auto [known, is_new] = told_.try_emplace(stop.id, false);
+        const auto known = told_.try_emplace(stop.id, false).first;
         // Not at once: the first phase shows whether a load balancer is concerned.
         const bool shows = !stop.phases.empty() || stop.outcome.has_value();
         if (!known->second && shows) {
             known->second = true;
             if (log_.hears(level_of(stop))) say(log_, level_of(stop), "Stopping task", why(stop));
-        } else if (!phase && !is_new && !stop.outcome) {
-            say(log_, level_of(stop), "Stop was shortened", why(stop));
         }
         if (phase && *phase < stop.phases.size() && stop.phases[*phase].outcome) {
             tell_phase(stop, stop.phases[*phase]);

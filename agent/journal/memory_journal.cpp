@@ -13,6 +13,10 @@ class MemoryJournal : public Journal {
  public:
     /// Nobody asks a journal for tasks while the agent that has them lives.
     awaitable<void> record(const TaskState&) override { co_return; }
+    void note(const TaskState&) override {}
+    awaitable<std::vector<Remnant>> remnants(Clock::utc_time) override {
+        co_return std::vector<Remnant>();
+    }
 
     awaitable<void> record(StopRecord stop, std::optional<std::size_t> phase) override {
         note(std::move(stop), phase);

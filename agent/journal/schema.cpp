@@ -86,6 +86,14 @@ create table phases (
     primary key (stop_id, position)
 ) strict, without rowid;
 )sql",
+    // What a new agent needs to go on with a task, or with its stop.
+    R"sql(
+alter table tasks add column registered text not null default '[]';  -- JSON: load balancers' URLs
+alter table containers add column cgroup text not null default '';   -- its path
+alter table containers add column exit_known integer;    -- 0: it has ended, nobody could tell how
+alter table stops add column plan text not null default '';          -- JSON: limits and wishes
+create index stops_by_task_id on stops (task_id);
+)sql",
 };
 constexpr auto newest = static_cast<std::int64_t>(std::size(steps));
 

@@ -22,6 +22,8 @@ struct Receipt {
     Event done;
     std::exception_ptr error;
     std::vector<StopRecord> stops;
+    std::vector<Remnant> remnants;
+    std::vector<std::string> troubles;  ///< of what could not be read of them
 };
 
 struct Job {
@@ -38,8 +40,8 @@ constexpr auto rest = std::chrono::seconds(1);
 
 class SqliteJournal : public Journal {
  public:
-    SqliteJournal(asio::any_io_executor executor, std::unique_ptr<Store> store)
-        : executor_(std::move(executor)), store_(std::move(store)) {
+    SqliteJournal(asio::any_io_executor executor, std::unique_ptr<Store> store, Log& log)
+        : executor_(std::move(executor)), log_(log), store_(std::move(store)) {
         // Signals are for the thread that waits for them.
         sigset_t all, before;
         sigfillset(&all);
@@ -57,10 +59,7 @@ class SqliteJournal : public Journal {
     }
 
     awaitable<void> record(const TaskState& task) override {
-        auto purpose = fmt::format("record the task '{}'", task.definition.name);
-        auto write = [task](Store& store, Receipt&) { store.tasks().write(task); };
-        const auto receipt =
-            hand_over({Job::Kind::write, std::move(purpose), std::move(write), {}});
+        const auto receipt = hand_over(task);
         co_await receipt->done.wait();
         if (receipt->error) std::rethrow_exception(receipt->error);
     }
@@ -77,6 +76,21 @@ class SqliteJournal : public Journal {
 
     void note(StopRecord stop, std::optional<std::size_t> phase) override {
         noted_.push_back(hand_over(std::move(stop), phase));
+    }
+
+    void note(const TaskState& task) override { noted_.push_back(hand_over(task)); }
+
+    awaitable<std::vector<Remnant>> remnants(Clock::utc_time since) override {
+        auto read = [since](Store& store, Receipt& receipt) {
+            receipt.remnants = store.remnants(since, receipt.troubles);
+        };
+        const auto receipt = hand_over({Job::Kind::read, "read the journal", std::move(read), {}});
+        co_await receipt->done.wait();
+        if (receipt->error) std::rethrow_exception(receipt->error);
+        for (const auto& trouble : receipt->troubles) {
+            log_.say(Level::error, "Task of the journal is not supervised", {{"error", trouble}});
+        }
+        co_return std::move(receipt->remnants);
     }
 
     awaitable<std::vector<StopRecord>> stops(std::optional<std::string> task,
@@ -98,6 +112,12 @@ class SqliteJournal : public Journal {
 
  private:
     using Jobs = std::vector<Job>;
+
+    std::shared_ptr<Receipt> hand_over(const TaskState& task) {
+        auto purpose = fmt::format("record the task '{}'", task.definition.name);
+        auto write = [task](Store& store, Receipt&) { store.tasks().write(task); };
+        return hand_over({Job::Kind::write, std::move(purpose), std::move(write), {}});
+    }
 
     std::shared_ptr<Receipt> hand_over(StopRecord stop, std::optional<std::size_t> phase) {
         auto purpose = fmt::format("record the stop of '{}'", stop.task);
@@ -213,6 +233,7 @@ class SqliteJournal : public Journal {
     }
 
     asio::any_io_executor executor_;
+    Log& log_;
     std::vector<std::shared_ptr<Receipt>> noted_;  ///< nobody has asked yet how they went
     std::unique_ptr<Store> store_;
     std::size_t written_ = 0;                          ///< since the last checkpoint
@@ -232,7 +253,7 @@ class SqliteJournal : public Journal {
 
 std::unique_ptr<Journal> sqlite_journal(asio::any_io_executor executor,
                                         const std::string& directory, Log& log) {
-    return std::make_unique<SqliteJournal>(std::move(executor), open_store(directory, log));
+    return std::make_unique<SqliteJournal>(std::move(executor), open_store(directory, log), log);
 }
 
 }  // namespace lastcall

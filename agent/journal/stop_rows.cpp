@@ -8,6 +8,7 @@
 #include <initializer_list>
 
 #include "agent/journal/detail_json.hpp"
+#include "agent/journal/plan_json.hpp"
 #include "agent/utc.hpp"
 
 namespace lastcall {
@@ -19,15 +20,15 @@ namespace json = boost::json;
 constexpr std::string_view put_stop = R"sql(
 insert into stops (id, task, task_id, stop_code, stopped_reason, requested_by_uid, requested_by_pid,
     requested_by_via, requested_at, requested_boot_ns, boot_id, stopped_at, duration_ns, outcome,
-    survivors, deregistration_delay_ns, saved_ns, containers)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    survivors, deregistration_delay_ns, saved_ns, containers, plan)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (id) do update set stop_code = excluded.stop_code,
     stopped_reason = excluded.stopped_reason, requested_by_uid = excluded.requested_by_uid,
     requested_by_pid = excluded.requested_by_pid, requested_by_via = excluded.requested_by_via,
     stopped_at = excluded.stopped_at, duration_ns = excluded.duration_ns,
     outcome = excluded.outcome, survivors = excluded.survivors,
     deregistration_delay_ns = excluded.deregistration_delay_ns, saved_ns = excluded.saved_ns,
-    containers = excluded.containers)sql";
+    containers = excluded.containers, plan = excluded.plan)sql";
 
 constexpr std::string_view put_phase = R"sql(
 insert or replace into phases (stop_id, position, phase, container, started_at, started_boot_ns,
@@ -37,13 +38,18 @@ insert or replace into phases (stop_id, position, phase, container, started_at, 
 constexpr std::string_view all_stops = R"sql(
 select id, task, task_id, stop_code, stopped_reason, requested_by_uid, requested_by_pid,
     requested_by_via, requested_at, requested_boot_ns, stopped_at, duration_ns, outcome, survivors,
-    deregistration_delay_ns, saved_ns, containers
+    deregistration_delay_ns, saved_ns, containers, plan
 from stops order by rowid desc limit ?)sql";
 constexpr std::string_view stops_of_task = R"sql(
 select id, task, task_id, stop_code, stopped_reason, requested_by_uid, requested_by_pid,
     requested_by_via, requested_at, requested_boot_ns, stopped_at, duration_ns, outcome, survivors,
-    deregistration_delay_ns, saved_ns, containers
+    deregistration_delay_ns, saved_ns, containers, plan
 from stops where task = ?2 order by rowid desc limit ?1)sql";
+constexpr std::string_view last_stop = R"sql(
+select id, task, task_id, stop_code, stopped_reason, requested_by_uid, requested_by_pid,
+    requested_by_via, requested_at, requested_boot_ns, stopped_at, duration_ns, outcome, survivors,
+    deregistration_delay_ns, saved_ns, containers, plan
+from stops where task_id = ? order by rowid desc limit 1)sql";
 
 constexpr std::string_view phases_of_stop = R"sql(
 select phase, container, started_at, started_boot_ns, duration_ns, outcome, detail
@@ -135,6 +141,7 @@ std::string containers_json(const std::vector<ContainerEnd>& containers) {
             object["exitCode"] = each.exit->code;
             if (each.exit->signal != 0) object["signal"] = signal_name(each.exit->signal);
             if (each.exit->core_dumped) object["coreDumped"] = true;
+            if (!each.exit->is_known()) object["unknown"] = true;
         }
         if (each.killed_by) object["killedBy"] = std::string(to_string(*each.killed_by));
         if (!each.reason.empty()) object["reason"] = each.reason;
@@ -150,9 +157,11 @@ std::vector<ContainerEnd> containers_from(const std::string& stored) {
         const auto& object = each.as_object();
         ContainerEnd end{.name = text(object, "name"), .exit = {}, .killed_by = {}, .reason = {}};
         if (const auto* const code = object.if_contains("exitCode")) {
-            end.exit = ExitStatus{.code = code->to_number<int>(),
-                                  .signal = signal_number(text(object, "signal")).value_or(0),
-                                  .core_dumped = object.contains("coreDumped")};
+            end.exit =
+                ExitStatus{.code = code->to_number<int>(),
+                           .signal = signal_number(text(object, "signal")).value_or(0),
+                           .core_dumped = object.contains("coreDumped"),
+                           .known = object.contains("unknown") ? Known::unseen : Known::exactly};
         }
         if (object.contains("killedBy")) {
             end.killed_by = killer(text(object, "killedBy"));
@@ -185,6 +194,7 @@ StopRecord stop_from(const Rows& row) {
     stop.deregistration_delay = Clock::duration(row.integer(14));
     stop.saved = Clock::duration(row.integer(15));
     stop.containers = containers_from(row.text(16));
+    stop.plan = plan_from_json(row.text(17));
     return stop;
 }
 
@@ -196,6 +206,7 @@ StopRows::StopRows(Database& database, std::string boot_id)
       put_phase_(database, put_phase),
       all_stops_(database, all_stops),
       stops_of_task_(database, stops_of_task),
+      last_stop_(database, last_stop),
       phases_(database, phases_of_stop) {}
 
 void StopRows::write(const StopRecord& stop, std::optional<std::size_t> phase) {
@@ -204,12 +215,13 @@ void StopRows::write(const StopRecord& stop, std::optional<std::size_t> phase) {
     if (stop.stopped_at) stopped_at = utc_text(*stop.stopped_at);
     const auto survivors = survivors_json(stop.survivors);
     const auto containers = containers_json(stop.containers);
+    const auto plan = plan_json(stop.plan);
     const Cell outcome = stop.outcome ? Cell(to_string(*stop.outcome)) : Cell(nullptr);
     put_stop_.run({stop.id, stop.task, stop.task_id, to_string(stop.stop_code), stop.stopped_reason,
                    cell(stop.requested_by.uid), cell(stop.requested_by.pid), stop.requested_by.via,
                    requested_at, since_boot(stop.requested), boot_id_, cell(stopped_at),
                    stop.duration.count(), outcome, survivors, stop.deregistration_delay.count(),
-                   stop.saved.count(), containers});
+                   stop.saved.count(), containers, plan});
     if (phase && *phase < stop.phases.size()) return write_phase(stop, *phase);
     for (std::size_t each = 0; each < stop.phases.size(); ++each) write_phase(stop, each);
 }
@@ -234,6 +246,17 @@ std::vector<StopRecord> StopRows::read(const std::optional<std::string>& task, s
     }
     for (auto& stop : stops) stop.phases = read_phases(stop.id);
     return stops;
+}
+
+std::optional<StopRecord> StopRows::last_of(const std::string& task_id) {
+    std::optional<StopRecord> stop;
+    {
+        Rows row = last_stop_.query({task_id});
+        if (!row.next()) return std::nullopt;
+        stop = stop_from(row);
+    }
+    stop->phases = read_phases(stop->id);
+    return stop;
 }
 
 std::vector<PhaseRecord> StopRows::read_phases(const std::string& stop_id) {

@@ -18,13 +18,15 @@ class StopRows {
     void write(const StopRecord& stop, std::optional<std::size_t> phase);
     /// Newest first.
     std::vector<StopRecord> read(const std::optional<std::string>& task, std::size_t limit);
+    /// The latest of one task, by the task's id.
+    std::optional<StopRecord> last_of(const std::string& task_id);
 
  private:
     void write_phase(const StopRecord& stop, std::size_t position);
     std::vector<PhaseRecord> read_phases(const std::string& stop_id);
 
     std::string boot_id_;
-    Statement put_stop_, put_phase_, all_stops_, stops_of_task_, phases_;
+    Statement put_stop_, put_phase_, all_stops_, stops_of_task_, last_stop_, phases_;
 };
 
 }  // namespace lastcall

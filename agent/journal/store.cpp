@@ -96,6 +96,16 @@ std::string cause(const std::system_error& error) { return error.code().message(
 Store::Store(const std::string& path)
     : database_(path), tasks_(prepared(database_), boot_id()), stops_(database_, boot_id()) {}
 
+std::vector<Remnant> Store::remnants(Clock::utc_time since, std::vector<std::string>& troubles) {
+    std::vector<Remnant> remnants;
+    for (auto& [task, same_boot] : tasks_.left(since, troubles)) {
+        auto stop = stops_.last_of(task.id);
+        remnants.push_back(
+            {.task = std::move(task), .stop = std::move(stop), .same_boot = same_boot});
+    }
+    return remnants;
+}
+
 void Store::prune() {
     Transaction transaction(database_);
     database_.run(prune_sql);

@@ -7,6 +7,7 @@
 #include "agent/journal/database.hpp"
 #include "agent/journal/stop_rows.hpp"
 #include "agent/journal/task_rows.hpp"
+#include "supervisor/journal.hpp"
 #include "supervisor/log.hpp"
 
 namespace lastcall {
@@ -19,6 +20,8 @@ class Store {
     Database& database() { return database_; }
     TaskRows& tasks() { return tasks_; }
     StopRows& stops() { return stops_; }
+    /// What an earlier agent left; `troubles`: as TaskRows::left tells them.
+    std::vector<Remnant> remnants(Clock::utc_time since, std::vector<std::string>& troubles);
     /// Forgets what is too old or too much: the newest 10,000 stops and tasks, of the last 90 days,
     /// remain, and every task that isn't STOPPED.
     void prune();

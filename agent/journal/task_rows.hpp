@@ -1,5 +1,6 @@
 #pragma once
 #include <string>
+#include <vector>
 
 #include "agent/journal/database.hpp"
 #include "supervisor/task.hpp"
@@ -11,10 +12,19 @@ class TaskRows {
  public:
     TaskRows(Database& database, std::string boot_id);
     void write(const TaskState& task);
+    /// Those that aren't STOPPED, or have become it since then; the earliest first. What can't be
+    /// read of it is left out, and told in `troubles`.
+    struct Left {
+        TaskState task;
+        bool same_boot = false;
+    };
+    std::vector<Left> left(Clock::utc_time since, std::vector<std::string>& troubles);
 
  private:
+    TaskState task_from(const Rows& row);
+
     std::string boot_id_;
-    Statement put_task_, put_container_;
+    Statement put_task_, put_container_, left_, containers_;
 };
 
 }  // namespace lastcall

@@ -66,6 +66,17 @@ class Readiness final : public ReadinessLoadBalancer {
         co_await leaving.known();
     }
 
+    void take_over(const std::string& target, TargetState as) override {
+        listen(target);
+        ReadinessTarget& taken = at(target);
+        taken.become_healthy();
+        taken.heard_healthy(ProbeKind::http);
+        for (const auto& [port, agent] : agents_) {
+            if (agent.target == target) taken.heard_healthy(ProbeKind::agent_check);
+        }
+        if (as != TargetState::healthy) taken.become_draining();
+    }
+
     awaitable<TargetReport> state_of(const std::string& target) override {
         listen(target);
         TargetReport report;

@@ -35,6 +35,8 @@ class ReadinessTarget {
 
     /// What to tell a probe now. That all is well counts as heard from here on.
     Word ask(ProbeKind kind);
+    /// Somebody has heard from an agent before us that all is well.
+    void heard_healthy(ProbeKind kind) { ears_[static_cast<std::size_t>(kind)].healthy = true; }
     /// The answer has left, or arrived: bad news counts now.
     void heard(ProbeKind kind, Word word);
 

@@ -287,6 +287,7 @@ class FakeJournal final : public Journal {
     Clock::duration takes{};
     std::vector<StopRecord> records;
     std::vector<TaskState> tasks;
+    std::vector<Remnant> left;                         ///< by an earlier agent
     std::function<void(const StopRecord&)> recording;  ///< looks at the world before each record
 
     awaitable<void> record(const TaskState& task) override {
@@ -302,6 +303,10 @@ class FakeJournal final : public Journal {
         if (recording) recording(stop);
         if (!broken) records.push_back(std::move(stop));
     }
+    void note(const TaskState& task) override {
+        if (!broken) tasks.push_back(task);
+    }
+    awaitable<std::vector<Remnant>> remnants(Clock::utc_time) override { co_return left; }
     awaitable<std::vector<StopRecord>> stops(std::optional<std::string>, std::size_t) override {
         co_return records;
     }
@@ -354,6 +359,16 @@ class FakeLauncher final : public Launcher {
         definitions.push_back(container);
         task_ids.push_back(task_id);
         return process;
+    }
+    /// What `find` knows of; else it has ended while nobody was there.
+    std::function<std::unique_ptr<Process>(const std::string& task_id, const ContainerState& was)>
+        find;
+    std::unique_ptr<Process> adopt(const ContainerDefinition&, const std::string& task_id,
+                                   const ContainerState& was) override {
+        if (find) return find(task_id, was);
+        auto gone = std::make_unique<FakeProcess>(sim_);
+        gone->exit_now({.known = Known::unseen});
+        return gone;
     }
 
  private:

@@ -186,12 +186,6 @@ TEST_CASE_FIXTURE(Telling,
     CHECK(log.lines[3].starts_with("warn: Task stopped"));
 }
 
-TEST_CASE_FIXTURE(Telling, "a stop that is shortened says so") {
-    phase(Phase::deregister, Outcome::completed);
-    record({});
-    CHECK(log.lines.back() == "info: Stop was shortened" + who);
-}
-
 TEST_CASE_FIXTURE(Telling, "the next stop of a task is told from its beginning") {
     end(StopOutcome::exited);
     end(StopOutcome::exited);
@@ -222,6 +216,10 @@ TEST_CASE("a journal that fails is told, and its error reaches who records") {
             co_return;
         }
         void note(StopRecord, std::optional<std::size_t>) override {}
+        void note(const TaskState&) override {}
+        awaitable<std::vector<Remnant>> remnants(Clock::utc_time) override {
+            co_return std::vector<Remnant>{};
+        }
         awaitable<std::vector<StopRecord>> stops(std::optional<std::string>, std::size_t) override {
             co_return std::vector<StopRecord>{};
         }

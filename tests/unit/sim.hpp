@@ -33,6 +33,8 @@ class VirtualClock final : public Clock {
         for (auto bed = beds_.begin(); bed != beds_.upper_bound(now_); ++bed) bed->second->cancel();
         return true;
     }
+    /// The time at which this world begins.
+    void begin(time_point at) { now_ = at; }
     std::size_t sleepers() const { return beds_.size(); }
 
  private:
@@ -79,6 +81,22 @@ class Sim {
         return std::move(*result);
     }
     void run(awaitable<void> work) { run(done(std::move(work))); }
+
+    /// Goes on until `over`, which is asked after every single step; false when nothing happens any
+    /// more.
+    template <class Over>
+    bool run_until(Over over) {
+        while (!over()) {
+            io_.restart();
+            if (io_.poll_one() == 0 && !clock.advance_to_next()) return false;
+        }
+        return true;
+    }
+    void spawn(awaitable<void> work) {
+        asio::co_spawn(io_, std::move(work), [](std::exception_ptr error) {
+            if (error) std::rethrow_exception(error);
+        });
+    }
 
     /// `action` happens at that time, whatever else is going on.
     template <class Action>

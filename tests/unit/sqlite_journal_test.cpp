@@ -16,6 +16,7 @@
 #include <limits>
 
 #include "agent/journal/database.hpp"
+#include "agent/journal/definition_json.hpp"
 #include "agent/journal/detail_json.hpp"
 #include "heard_log.hpp"
 #include "supervisor/await.hpp"
@@ -236,7 +237,7 @@ TEST_CASE_FIXTURE(Keeping, "a person can ask the file with sqlite3") {
     CHECK(asked("select json_extract(containers, '$[1].signal') from stops") == "SIGKILL\n");
     CHECK(asked("select requested_at from stops").ends_with("T00:00:00.123456Z\n"));
     CHECK(asked("select length(boot_id) from stops") == "36\n");
-    CHECK(asked("pragma user_version") == "1\n");
+    CHECK(asked("pragma user_version") == "2\n");
     CHECK(asked("pragma journal_mode") == "wal\n");
 }
 
@@ -255,14 +256,16 @@ TEST_CASE_FIXTURE(Keeping, "a task is kept with all that it takes to find and to
     task.definition.load_balancers = {"readiness://0.0.0.0:8081/ready"};
     task.definition.ports = {8081, 65535};
     task.definition.stop.stop_signal = SIGQUIT;
-    task.containers = {{.name = "web", .pid = 4711, .exit = {}, .reason = ""}};
+    task.containers = {{.name = "web", .pid = 4711, .start_time = 99, .cgroup = "/cg"}};
     task.last_status = TaskStatus::running;
     task.started_at = task.created_at + 1s;
     run(journal->record(task));
     CHECK(asked("select name || last_status || desired_status from tasks") ==
           "webRUNNINGRUNNING\n");
-    CHECK(asked("select pid from containers where start_time is null and exit_code is null") ==
-          "4711\n");
+    CHECK(
+        asked(
+            "select pid || ' ' || start_time || cgroup from containers where exit_code is null") ==
+        "4711 99/cg\n");
     const auto json = boost::json::parse(asked("select definition from tasks"));
     CHECK(json.at("containers").at(0).at("command").at(2) == "daemon off;");
     CHECK(json.at("containers").at(0).at("stopTimeoutNs") == 7'000'000'000);
@@ -270,7 +273,6 @@ TEST_CASE_FIXTURE(Keeping, "a task is kept with all that it takes to find and to
     CHECK(json.at("stop").at("stopSignal") == "SIGQUIT");
     CHECK(json.at("stop").at("deregistrationDelayNs") == 300'000'000'000);
 
-    Database(path()).run("update containers set start_time = 99");
     task.last_status = TaskStatus::stopped;
     task.stop_code = StopCode::essential_container_exited;
     task.containers[0].exit = ExitStatus{.code = 0, .signal = 15};
@@ -279,9 +281,102 @@ TEST_CASE_FIXTURE(Keeping, "a task is kept with all that it takes to find and to
           "STOPPEDEssentialContainerExited\n");
     CHECK(asked("select exit_code || ' ' || exit_signal || ' ' || start_time from containers") ==
           "0 15 99\n");
-    task.containers[0].pid = 4712;
+}
+
+TEST_CASE_FIXTURE(Keeping, "a new agent finds the tasks of the one before, with their stops") {
+    TaskState task;
+    task.id = "id";
+    task.definition.name = "web";
+    task.definition.containers = {{.name = "web",
+                                   .command = {"nginx", "-g", "daemon off;"},
+                                   .environment = {"A=b", "BYTES=\xff\xfe"},
+                                   .working_directory = "/srv",
+                                   .log_file = "/log",
+                                   .essential = false,
+                                   .depends_on = {"db"},
+                                   .stop_timeout = 7s,
+                                   .identity = Identity{.uid = 3, .gid = 4, .groups = {5, 6}}},
+                                  {.name = "db", .command = {"db"}}};
+    task.definition.load_balancers = {"readiness://0.0.0.0:8081/ready"};
+    task.definition.ports = {8081, 65535};
+    task.definition.stop = {.deregistration_delay = 1s,
+                            .deregister_timeout = 2s,
+                            .drain = DrainMode::idle,
+                            .drain_idle = 3s,
+                            .drain_signal = SIGUSR1,
+                            .stop_timeout = 4s,
+                            .stop_signal = SIGQUIT,
+                            .signal_scope = SignalScope::group,
+                            .stop_deadline = 5s,
+                            .pre_stop = "sync",
+                            .pre_stop_timeout = 6s};
+    task.containers = {
+        {.name = "web", .pid = 4711, .start_time = 99, .cgroup = "/cg", .exit = {}},
+        {.name = "db", .pid = 4712, .exit = ExitStatus{.signal = 9, .core_dumped = true}}};
+    task.last_status = TaskStatus::running;
+    task.registered = {"readiness://0.0.0.0:8081/ready"};
+    task.created_at = Clock::utc_time(std::chrono::sys_days(std::chrono::year(2026) / 1 / 31));
+    task.started_at = task.created_at + 1s;
     run(journal->record(task));
-    CHECK(asked("select count(*) from containers where start_time is null") == "1\n");
+
+    auto stop = full_stop();
+    stop.task_id = "id";
+    const Requester by{.uid = 1, .pid = 2, .via = "api"};
+    stop.plan = {.leave = {.at = Clock::time_point(11s), .why = "no drain wanted", .by = by},
+                 .kill = {.at = Clock::time_point(12s), .why = "stop deadline"},
+                 .deregistration_delay = 13s,
+                 .wanted_timeout = 14s,
+                 .shortened_timeout = 15s,
+                 .has_deadline = true,
+                 .drains = false,
+                 .undrained_by = by,
+                 .forced_by = Requester{.via = "signal"},
+                 .stop_signal = SIGUSR2};
+    record(stop);
+
+    const auto left = run(journal->remnants(Clock::utc_time::max()));
+    REQUIRE(left.size() == 1);
+    const auto& found = left[0].task;
+    CHECK(left[0].same_boot);
+    CHECK(definition_json(found.definition) == definition_json(task.definition));
+    CHECK(found.definition.containers[0].identity->groups == std::vector<gid_t>{5, 6});
+    CHECK(found.definition.containers[0].environment[1] == "BYTES=\xff\xfe");
+    CHECK(found.definition.stop.stop_deadline == 5s);
+    CHECK(found.definition.ports == task.definition.ports);
+    CHECK(found.last_status == TaskStatus::running);
+    CHECK(found.registered == task.registered);
+    CHECK(found.started_at == task.started_at);
+    CHECK_FALSE(found.stopped_at);
+    REQUIRE(found.containers.size() == 2);
+    CHECK(found.containers[0].pid == 4711);
+    CHECK(found.containers[0].start_time == 99);
+    CHECK(found.containers[0].cgroup == "/cg");
+    CHECK_FALSE(found.containers[0].exit);
+    CHECK(found.containers[1].exit == ExitStatus{.signal = 9, .core_dumped = true});
+    REQUIRE(left[0].stop);
+    CHECK(left[0].stop->plan == stop.plan);
+    CHECK(left[0].stop->phases.size() == stop.phases.size());
+
+    SUBCASE("of another boot it says so") {
+        Database(path()).run("update tasks set boot_id = 'another'");
+        CHECK_FALSE(run(journal->remnants(Clock::utc_time::max()))[0].same_boot);
+    }
+    SUBCASE("one that is STOPPED is found if it is young") {
+        task.last_status = TaskStatus::stopped;
+        task.stopped_at = task.created_at + 1h;
+        run(journal->record(task));
+        CHECK(run(journal->remnants(task.created_at + 59min)).size() == 1);
+        CHECK(run(journal->remnants(task.created_at + 61min)).empty());
+    }
+    SUBCASE("one that nobody understands hides no other") {
+        Database(path()).run("update tasks set last_status = 'DANCING'");
+        task.id = "id2";
+        run(journal->record(task));
+        CHECK(run(journal->remnants(Clock::utc_time::max())).size() == 1);
+        REQUIRE_FALSE(log.lines.empty());
+        CHECK(log.lines.back().starts_with("error: Task of the journal is not supervised"));
+        CHECK(log.lines.back().find("DANCING") != std::string::npos);
+    }
 }
 
 TEST_CASE_FIXTURE(Keeping, "many coroutines record side by side") {
@@ -479,7 +574,7 @@ TEST_CASE_FIXTURE(Keeping, "a newer agent's journal is refused and left as it is
     journal.reset();
     Database(path()).run("pragma user_version = 99");
     CHECK_THROWS_WITH(opened(), ("cannot open the journal '" + path() +
-                                 "': its schema is version 99, this agent knows 1: a newer agent "
+                                 "': its schema is version 99, this agent knows 2: a newer agent "
                                  "wrote it")
                                     .c_str());
     CHECK(asked("select count(*) from stops") == "1\n");
@@ -509,7 +604,7 @@ TEST_CASE_FIXTURE(Keeping, "the newest ten thousand stops of the last ninety day
             0, '', 0, '[]', 0, 0, '[]' from n;
         insert into phases select id, 0, 'DRAIN', '', requested_at, 0, 0, null, '{}' from stops;
         insert into tasks select 't' || rowid, 'web', case when rowid = 1 then 'RUNNING' else 'STOPPED' end,
-            'RUNNING', null, '', '{}', requested_at, null, null, null, '' from stops order by rowid;
+            'RUNNING', null, '', '{}', requested_at, null, null, null, '', '[]' from stops order by rowid;
         insert into containers (task_id, position, name, pid, reason) select id, 0, 'web', 1, '' from tasks;
     )sql");
     journal = opened();

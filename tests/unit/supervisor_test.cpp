@@ -82,9 +82,14 @@ TEST_CASE_FIXTURE(
     CHECK(story(record) == Story{"SIGTERM 0-1 completed", "graceful 1"});
     CHECK(status("web") == TaskStatus::stopped);
     CHECK(supervisor.view("web").state.containers[0].exit == ExitStatus{});
-    REQUIRE(journal.tasks.size() == 2);
-    CHECK(journal.tasks[0].last_status == TaskStatus::running);
-    CHECK(journal.tasks[1].last_status == TaskStatus::stopped);
+    // Before its command runs, when it does, when it has exited, and when nothing is left.
+    REQUIRE(journal.tasks.size() == 4);
+    CHECK(journal.tasks[0].last_status == TaskStatus::pending);
+    CHECK(journal.tasks[0].containers[0].pid == 0);
+    CHECK(journal.tasks[1].last_status == TaskStatus::running);
+    CHECK(journal.tasks[1].containers[0].pid == 4711);
+    CHECK(journal.tasks[2].containers[0].exit == ExitStatus{});
+    CHECK(journal.tasks[3].last_status == TaskStatus::stopped);
 }
 
 TEST_CASE_FIXTURE(House, "a name is taken until its task is STOPPED, then it is free again") {
