@@ -40,6 +40,10 @@ class UpgradeTasks(harness.LiveTest):
         self.agent = Agent(self, ECS_DATADIR=self.agent.data, AGENT_SOCKET=self.agent.socket,
                            **self.agent.environment)
 
+    def assert_signalled_once(self):
+        terms = [event for event in self.services["web1"].events("signal") if event["signal"] == signal.SIGTERM]
+        self.assertEqual(len(terms), 1, terms)
+
     def assert_told(self, waiting, *lines):
         """`agentctl` has returned as if nothing had been."""
         self.assertEqual(waiting.wait(), 0, waiting.stderr())
@@ -52,10 +56,13 @@ class UpgradeTasks(harness.LiveTest):
     def test_under_load_and_during_a_drain_no_request_fails(self):
         self.serve_two()
         pids = {name: self.pid(name) for name in self.services}
-        load = Load(self, self.haproxy.port, "--slow-share", 0.1, "--slow-path", "/delay/2500", rate=200)
+        load = Load(self, self.haproxy.port, "--slow-share", 0.05, "--slow-path", "/delay/1000", rate=200)
         wait_until(lambda: len(self.services["web1"].requests()) > 50, "traffic")
         silences = [self.upgrade()]
         self.assertEqual({name: self.pid(name) for name in pids}, pids)
+        # So that the drain takes long enough to be upgraded in: half of these are on web1.
+        slow = [harness.Client(self.haproxy.port).send("/delay/4000") for _ in range(8)]
+        wait_until(lambda: self.haproxy.server("web1")["scur"] >= 2, "requests on web1")
         begun = boot_now()
         stopping = self.agent.start_ctl("stop", "web1")
         self.agent.wait_phase("web1", "DRAIN")
@@ -65,6 +72,7 @@ class UpgradeTasks(harness.LiveTest):
         self.assertFalse(self.services["web1"].signalled(), "the drain was over too soon to tell anything")
         self.assert_told(stopping, "DEREGISTER", "DRAIN", "SIGTERM", "web1 stopped in", "gracefully")
         took = boot_now() - begun
+        self.assertEqual([client.response() for client in slow], [200] * 8)
         counts = load.finish()
         self.assertEqual(counts["failed"], 0, counts)
         stop, = self.agent.stops("web1")
@@ -125,7 +133,7 @@ class UpgradeTasks(harness.LiveTest):
         wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "SIGKILL")
         self.assert_took(boot_now() - signalled, 2.99, 3)
         self.assert_told(stopping, "SIGTERM", "SIGKILL", "web1 stopped in")
-        self.assertEqual(len(self.services["web1"].events("signal")), 1)
+        self.assert_signalled_once()
         self.assertEqual(self.agent.stops("web1")[0]["outcome"], "killed")
 
     def test_a_restart_is_finished_by_who_asked_for_it(self):
@@ -154,7 +162,7 @@ class UpgradeTasks(harness.LiveTest):
         wait_until(self.services["web1"].signalled, "SIGTERM")
         self.crash()
         self.assert_told(stopping, "SIGTERM", "web1 stopped in")
-        self.assertEqual(len(self.services["web1"].events("signal")), 1)
+        self.assert_signalled_once()
         self.assertEqual(len(self.agent.stops("web1")), 1)
 
     def test_an_agent_that_stays_away_is_told(self):

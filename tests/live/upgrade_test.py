@@ -149,7 +149,8 @@ class UpgradeTest(harness.LiveTest):
         def descriptors():
             links = [os.readlink(f"/proc/{agent.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{agent.process.pid}/fd")]
             return sorted(re.sub(r"\d+", "", link) for link in links)
-        wait_until(lambda: descriptors() == descriptors(), "quiet")
+        agent.ctl("upgrade")
+        wait_until(lambda: descriptors() == (time.sleep(0.3) or descriptors()), "quiet")
         before = descriptors()
         for _ in range(5):
             clients = [harness.socket.socket(harness.socket.AF_UNIX) for _ in range(3)]
@@ -160,7 +161,10 @@ class UpgradeTest(harness.LiveTest):
                 client.settimeout(10)
                 self.assertEqual(client.recv(1), b"")
                 client.close()
-        wait_until(lambda: descriptors() == before, "as many descriptors as before", 5)
+        try:
+            wait_until(lambda: descriptors() == before, "as many descriptors as before", 5)
+        except AssertionError:
+            self.assertEqual(descriptors(), before)
 
     def test_a_new_binary_that_cannot_take_over_leaves_the_old_one_running(self):
         agent = self.serve()
