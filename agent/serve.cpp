@@ -84,10 +84,6 @@ class DirectoryLock {
     int descriptor_ = -1;
 };
 
-Clock::duration since(const Clock& clock, std::int64_t boot_time) {
-    return clock.now() - Clock::time_point(Clock::duration(boot_time));
-}
-
 /// Those that were there before us, less those that an earlier image of us has left.
 std::vector<int> inherited_descriptors(const Handover& handover) {
     auto descriptors = open_descriptors();
@@ -151,6 +147,32 @@ class Daemon {
     StopRequest first_;
 };
 
+/// From the first request to the end, which a signal asks for; told to who started us.
+void live_in(House& house, Origin origin, const Handover& handover, ServiceManagerWishes wishes) {
+    const auto briefs = [&house] { return house.supervisor().briefs(); };
+    ServiceManager manager(house.executor(), std::move(wishes),
+                           {.clock = *house.clock,
+                            .log = *house.log,
+                            .status = [briefs] { return summary(briefs()); },
+                            .stopping = [briefs] { return longest_stop(briefs()); }});
+    house.changed = [&manager] { manager.changed(); };
+    Daemon daemon(house, manager);
+    Upgrade upgrade(house, std::move(origin), handover,
+                    {.shutting_down = [&daemon] { return daemon.is_ending(); },
+                     .about_to = [&manager] { manager.reloading(); },
+                     .failed = [&manager] { manager.ready(); }});
+    house.can_upgrade(
+        [&upgrade](std::string binary) { return upgrade.prepare(std::move(binary)); });
+    house.alongside(upgrade.work());
+    house.alongside(manager.work());
+    manager.ready();
+    if (handover.silent_since != 0) {
+        const Clock::time_point since(Clock::duration(handover.silent_since));
+        house.upgraded(house.clock->now() - since);
+    }
+    house.run(daemon.work());
+}
+
 }  // namespace
 
 int serve(const Options& options, const Inheritance& inherited_by_us, char** argv) {
@@ -192,25 +214,7 @@ int serve(const Options& options, const Inheritance& inherited_by_us, char** arg
                    {{"socket", configuration.settings.socket},
                     {"dataDir", directory},
                     {"version", LASTCALL_VERSION}});
-    const auto briefs = [&house] { return house.supervisor().briefs(); };
-    ServiceManager manager(house.executor(), std::move(wishes),
-                           {.clock = *house.clock,
-                            .log = *house.log,
-                            .status = [briefs] { return summary(briefs()); },
-                            .stopping = [briefs] { return longest_stop(briefs()); }});
-    house.changed = [&manager] { manager.changed(); };
-    Daemon daemon(house, manager);
-    Upgrade upgrade(house, std::move(origin), handover,
-                    {.shutting_down = [&daemon] { return daemon.is_ending(); },
-                     .about_to = [&manager] { manager.reloading(); },
-                     .failed = [&manager] { manager.ready(); }});
-    house.can_upgrade(
-        [&upgrade](std::string binary) { return upgrade.prepare(std::move(binary)); });
-    house.alongside(upgrade.work());
-    house.alongside(manager.work());
-    manager.ready();
-    if (from_before) house.upgraded(since(*house.clock, handover.silent_since));
-    house.run(daemon.work());
+    live_in(house, std::move(origin), handover, std::move(wishes));
     house.log->say(Level::info, "Agent ends");
     house.leave(0);
 }

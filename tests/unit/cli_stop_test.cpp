@@ -209,7 +209,6 @@ TEST_CASE("agentctl: a stop that was somebody else's, or is over already, is tol
     CHECK(late.out.text().find("SIGTERM") == std::string::npos);
 }
 
-
 TEST_CASE("agentctl: Ctrl-C leaves the program only, and says so") {
     Latch over;
     FakeAgent agent([&](const Request&) {
