@@ -34,10 +34,11 @@ void close(int& descriptor) {
 
 }  // namespace
 
-DirectoryLock::DirectoryLock(std::string directory) : directory_(std::move(directory)) {
+DirectoryLock::DirectoryLock(std::string directory, int inherited)
+    : directory_(std::move(directory)) {
     make();
     try {
-        lock();
+        if (!goes_on(inherited)) lock();
     } catch (...) {
         close(file_);
         close(place_);
@@ -60,6 +61,23 @@ void DirectoryLock::make() {
     if (forbidden) failure = std::make_error_code(std::errc::permission_denied);
     throw std::runtime_error(
         fmt::format("cannot make the data directory '{}': {}", directory_, failure.message()));
+}
+
+/// The directory may have been removed under us, or named anew.
+bool DirectoryLock::goes_on(int inherited) {
+    if (inherited == -1) return false;
+    ::fcntl(inherited, F_SETFD, FD_CLOEXEC);
+    is_file_ = same_file(inherited, directory_ + "/lock");
+    const bool is_it = is_file_ || same_file(inherited, directory_ + "/journal.db") ||
+                       same_file(inherited, directory_);
+    place_ = ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (is_it && place_ != -1 && ::flock(inherited, LOCK_EX | LOCK_NB) == 0) {
+        file_ = inherited;
+        return true;
+    }
+    ::close(inherited);
+    close(place_);
+    return false;
 }
 
 void DirectoryLock::lock() {

@@ -7,8 +7,10 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "agent/announcing.hpp"
 #include "agent/definition.hpp"
 #include "agent/log_cap.hpp"
+#include "agent/utc.hpp"
 #include "supervisor/proc.hpp"
 
 namespace lastcall {
@@ -74,7 +76,10 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
                      .disk = disk,
                      .log = *log,
                      .health = journal_health_})),
-      journal_(logged(*kept_, *log)),
+      journal_(announcing(logged(*kept_, *log),
+                          [this] {
+                              if (changed) changed();
+                          })),
       sockets_(io.get_executor(), *clock, *log),
       load_balancers_(io.get_executor(), *clock, *log, configuration.settings.helper_path),
       launcher_(
@@ -87,7 +92,8 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
                .configuration = configuration,
                .define = task_definer(configuration.settings, role),
                .mode = role.mode == Role::Mode::run ? "run" : "serve",
-               .journal_health = &journal_health_},
+               .journal_health = &journal_health_,
+               .started_at = utc_text(clock->utc())},
       signals_(io.get_executor()),
       serving_(io.get_executor()),
       background_(io.get_executor()) {
@@ -128,6 +134,10 @@ void House::open_socket() {
     };
     server_ = std::make_unique<api::HttpServer>(executor(), *clock, *log,
                                                 configuration_.settings.socket, answer);
+}
+
+void House::can_upgrade(std::function<awaitable<void>(std::string binary)> upgrade) {
+    context_.upgrade = std::move(upgrade);
 }
 
 void House::run(awaitable<void> work) {

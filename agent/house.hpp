@@ -48,6 +48,16 @@ class House {
     /// Reaps on every SIGCHLD, and passes every signal on, SIGCHLD too, for ever.
     awaitable<void> handle_signals(std::function<void(const signalfd_siginfo&)> handle);
 
+    /// Lets the control API upgrade the agent: api::Context::upgrade.
+    void can_upgrade(std::function<awaitable<void>(std::string binary)> upgrade);
+    /// One that began came to nothing: the control API says so.
+    void upgrade_failed(const std::string& why) { context_.upgrade_failure = why; }
+    /// This image began with an upgrade, for which the control socket was silent so long.
+    void upgraded(Clock::duration silent) { context_.silent = silent; }
+    api::HttpServer* server() { return server_.get(); }  ///< null: there is no control socket
+    Journal& journal() { return *journal_; }
+    std::function<void()> changed;  ///< called whenever a task or a stop is recorded, if it is set
+
     asio::io_context io{1};
     std::unique_ptr<Clock> clock;
     std::unique_ptr<Log> log;

@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
     if (options.exit_code) return *options.exit_code;
     try {
         if (options.command == Command::run) return lastcall::run(options, inherited);
-        if (options.command == Command::serve) return lastcall::serve(options, inherited);
+        if (options.command == Command::serve) return lastcall::serve(options, inherited, argv);
         fmt::print("agent {}\n", LASTCALL_VERSION);
         return 0;
     } catch (const std::exception& error) {

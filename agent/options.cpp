@@ -118,8 +118,15 @@ Options parse_options(int argc, char** argv) {
         run->add_option("command", options.arguments, "the command and its arguments, after --");
     }
     auto* serve = app.add_subcommand("serve", "a host's daemon with many tasks, for agentctl");
-    serve->footer("\nSIGTERM stops all tasks, side by side, then exits.");
-    if (wanted == "serve") add_settings(*serve, options);
+    serve->footer(
+        "\nSIGTERM stops all tasks, side by side, then exits. `agentctl upgrade` makes it execute "
+        "the\nbinary anew; its tasks go on.");
+    if (wanted == "serve") {
+        add_settings(*serve, options);
+        serve->add_flag("--check", options.check,
+                        "check that this binary could take over from a running agent; changes "
+                        "nothing");
+    }
     auto* version = app.add_subcommand("version", "print the version");
 
     try {

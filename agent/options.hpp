@@ -12,6 +12,7 @@ struct Options {
     std::vector<std::string> arguments;        ///< run: the command to wrap
     std::map<std::string, std::string> flags;  ///< those of the settings, by name without dashes
     bool print_config = false;
+    bool check = false;  ///< serve: only see whether it could take over
     // run's own, which no variable sets; as they were typed.
     std::optional<std::string> parent_death_signal, user, directory;
     std::vector<std::string> env_files;

@@ -8,7 +8,7 @@ namespace lastcall {
 int run(const Options& options, const Inheritance& inherited);
 
 /// `agent serve`: a daemon with many tasks (DESIGN section 4).
-int serve(const Options& options, const Inheritance& inherited);
+int serve(const Options& options, const Inheritance& inherited, char** argv);
 
 /// What the settings are read from: our own variables, and those that name a user's directories;
 /// or the whole of it.

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -12,12 +13,27 @@
 
 #include "agent/complain.hpp"
 #include "agent/directory_lock.hpp"
+#include "agent/handover.hpp"
 #include "agent/house.hpp"
+#include "agent/inherited_listeners.hpp"
 #include "agent/journal/sqlite_journal.hpp"
+#include "agent/outlook.hpp"
 #include "agent/run.hpp"
+#include "agent/service_manager.hpp"
+#include "agent/take_over_check.hpp"
+#include "agent/upgrade.hpp"
 
 namespace lastcall {
 namespace {
+
+/// Those that were there before us, less those that an earlier image of us has left.
+std::vector<int> inherited_descriptors(const Handover& handover) {
+    auto descriptors = open_descriptors();
+    std::erase_if(descriptors, [&handover](int each) {
+        return each == handover.lock || std::ranges::count(handover.listeners, each) > 0;
+    });
+    return descriptors;
+}
 
 /// Every task costs us descriptors; the tasks themselves get the old limit back.
 void raise_open_files(Inheritance& inherited) {
@@ -30,11 +46,15 @@ void raise_open_files(Inheritance& inherited) {
 
 class Daemon {
  public:
-    explicit Daemon(House& house) : house_(house), wanted_(house.executor()) {}
+    Daemon(House& house, ServiceManager& manager)
+        : house_(house), manager_(manager), wanted_(house.executor()) {}
+
+    bool is_ending() const { return wanted_.is_set(); }
 
     awaitable<void> work() {
         house_.alongside(house_.handle_signals([this](const auto& signal) { heard(signal); }));
         co_await wanted_.wait();
+        house_.alongside(manager_.work_while_stopping());
         auto closing = house_.supervisor().shut_down(first_);
         co_await std::move(closing);
     }
@@ -63,15 +83,51 @@ class Daemon {
     }
 
     House& house_;
+    ServiceManager& manager_;
     Event wanted_;
     StopSignals stops_{std::nullopt};
     StopRequest first_;
 };
 
+/// From the first request to the end, which a signal asks for; told to who started us.
+void live_in(House& house, Origin origin, const Handover& handover, ServiceManagerWishes wishes,
+             const DirectoryLock& lock) {
+    const auto briefs = [&house] { return house.supervisor().briefs(); };
+    ServiceManager manager(house.executor(), std::move(wishes),
+                           {.clock = *house.clock,
+                            .log = *house.log,
+                            .status = [briefs] { return summary(briefs()); },
+                            .stopping = [briefs] { return longest_stop(briefs()); }});
+    house.changed = [&manager] { manager.changed(); };
+    Daemon daemon(house, manager);
+    Upgrade upgrade(house, std::move(origin), handover,
+                    {.lock = [&lock] { return lock.descriptor(); },
+                     .shutting_down = [&daemon] { return daemon.is_ending(); },
+                     .about_to = [&manager] { manager.reloading(); },
+                     .failed = [&manager] { manager.ready(); }});
+    house.can_upgrade(
+        [&upgrade](std::string binary) { return upgrade.prepare(std::move(binary)); });
+    house.alongside(upgrade.work());
+    house.alongside(manager.work());
+    manager.ready();
+    if (handover.silent_since != 0) {
+        const Clock::time_point since(Clock::duration(handover.silent_since));
+        house.upgraded(house.clock->now() - since);
+    }
+    house.run(daemon.work());
+}
+
 }  // namespace
 
-int serve(const Options& options, const Inheritance& inherited_by_us) {
-    Inheritance inherited = inherited_by_us;
+int serve(const Options& options, const Inheritance& inherited_by_us, char** argv) {
+    const auto from_before = take_handover();
+    Handover handover = from_before.value_or(Handover{.inherited = inherited_by_us});
+    Inheritance& inherited = handover.inherited;
+    inherit_listeners(handover.listeners);
+    handover.inherited_descriptors = inherited_descriptors(handover);
+    Origin origin = Origin::of_this_process(argv);
+    auto wishes = ServiceManagerWishes::take();  // before a task could see them
+    if (options.check) return check_take_over(options);
     const Role role{.mode = Role::Mode::serve, .pid1 = false, .root = ::geteuid() == 0};
     Configuration configuration = configure(role, environment(), options.flags);
     if (options.print_config) {
@@ -87,9 +143,9 @@ int serve(const Options& options, const Inheritance& inherited_by_us) {
     // Before the first task anything wrong is fatal.
     auto& directory = configuration.settings.data_dir;
     directory = std::filesystem::absolute(directory).string();
-    DirectoryLock lock(directory);
+    DirectoryLock lock(directory, handover.lock);
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-    raise_open_files(inherited);
+    if (!from_before) raise_open_files(inherited);
     House house(configuration, role, inherited, [&directory, &lock](JournalParts parts) {
         parts.reclaim = [&lock] { lock.renew(); };
         return sqlite_journal(std::move(parts), directory);
@@ -97,12 +153,12 @@ int serve(const Options& options, const Inheritance& inherited_by_us) {
     house.take_over();
     house.cap_logs();
     house.open_socket();
-    house.log->say(Level::info, "Agent serves",
+    close_inherited_listeners();
+    house.log->say(Level::info, from_before ? "Agent serves, upgraded" : "Agent serves",
                    {{"socket", configuration.settings.socket},
                     {"dataDir", directory},
                     {"version", LASTCALL_VERSION}});
-    Daemon daemon(house);
-    house.run(daemon.work());
+    live_in(house, std::move(origin), handover, std::move(wishes), lock);
     house.log->say(Level::info, "Agent ends");
     house.leave(0);
 }

@@ -15,7 +15,7 @@ struct Command {
     std::string_view name, summary;
     int (*act)(Session&);
 };
-constexpr std::array<Command, 11> commands = {{
+constexpr std::array<Command, 12> commands = {{
     {"run", "start a task", run},
     {"stop", "stop tasks: deregister, drain, signal, and say how it went", stop},
     {"restart", "stop tasks in the same way, and start them again", restart},
@@ -26,6 +26,7 @@ constexpr std::array<Command, 11> commands = {{
     {"logs", "print what a task wrote", logs},
     {"signal", "send a signal to a task's main process", signal},
     {"config", "show the agent's settings and where each came from", config},
+    {"upgrade", "let the agent execute its new binary; tasks and stops go on", upgrade},
     {"version", "print this program's version and the agent's", version},
 }};
 

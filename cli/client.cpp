@@ -114,19 +114,18 @@ class Client::Impl {
         const bool is_http = error.category() == error_code(http::error::bad_version).category();
         if (error == http::error::end_of_stream || error == asio::error::broken_pipe ||
             error == asio::error::connection_reset || error == asio::error::eof) {
-            throw std::runtime_error(fmt::format(
+            throw Lost(fmt::format(
                 "lost the agent at '{}': it closed the connection before it answered", path_));
         }
         if (error == http::error::partial_message) {
-            throw std::runtime_error(
-                fmt::format("lost the agent at '{}': its answer broke off", path_));
+            throw Lost(fmt::format("lost the agent at '{}': its answer broke off", path_));
         }
         if (is_http) {
             throw std::runtime_error(
                 fmt::format("cannot understand what answers at '{}': {}; is it an agent?", path_,
                             error.message()));
         }
-        throw std::runtime_error(fmt::format("lost the agent at '{}': {}", path_, error.message()));
+        throw Lost(fmt::format("lost the agent at '{}': {}", path_, error.message()));
     }
 
     asio::local::stream_protocol::socket socket;

@@ -20,6 +20,13 @@ class NoAgent : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+/// The connection broke before the answer was whole: the agent may have done what was asked, or
+/// not, and may be there again soon.
+class Lost : public std::runtime_error {
+ public:
+    using std::runtime_error::runtime_error;
+};
+
 /// The agent answered with an error: the text is its problem's `detail` (RFC 9457).
 class Refused : public std::runtime_error {
  public:
@@ -41,8 +48,8 @@ class Client {
     ~Client();
 
     /// The answer's JSON (null if it has none). `target` is percent-encoded already (`task_path`).
-    /// Throws NoAgent; Refused for any status but 2xx; std::runtime_error for a socket we may not
-    /// open, a connection that broke, an answer that is no HTTP or no JSON.
+    /// Throws NoAgent; Lost; Refused for any status but 2xx; std::runtime_error for a socket we may
+    /// not open, an answer that is no HTTP or no JSON.
     asio::awaitable<json::value> call(std::string method, std::string target,
                                       std::optional<json::value> body = std::nullopt);
 

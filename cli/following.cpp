@@ -10,6 +10,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/json/array.hpp>
+#include <charconv>
 #include <csignal>
 #include <exception>
 
@@ -24,6 +25,20 @@ using asio::use_awaitable;
 using namespace std::chrono_literals;
 
 constexpr auto first_look = 150ms, between_looks = 150ms;
+/// Between two looks whether an agent is there again.
+constexpr std::chrono::milliseconds first_pause = 10ms, longest_pause = 500ms;
+
+/// For how long there was no agent; a steady clock, which setting the date leaves alone.
+using Time = asio::steady_timer::clock_type;
+
+/// Throws Usage.
+std::chrono::duration<double> seconds_of(const std::string& text) {
+    double number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const bool whole = error == std::errc() && end == text.data() + text.size();
+    if (whole && number >= 0 && number <= 86400) return std::chrono::duration<double>(number);
+    throw Usage(fmt::format("--patience must be 0 to 86400 seconds, not '{}'", text));
+}
 
 std::vector<std::string> all_running(Session& session) {
     const auto list = api::from_json<api::TaskList>(session.call("GET", "/v1/tasks"));
@@ -51,7 +66,13 @@ bool ignored(int signal) {
 class Following {
  public:
     Following(Session& session, Verb verb, const StopFlags& flags)
-        : session_(session), verb_(verb), flags_(flags), io_(1), look_again_(io_), interrupt_(io_) {
+        : session_(session),
+          verb_(verb),
+          flags_(flags),
+          patience_(seconds_of(flags.patience)),
+          io_(1),
+          look_again_(io_),
+          interrupt_(io_) {
         const std::int64_t now = wall_clock();
         std::size_t widest = 0;
         for (const std::string& each : flags.tasks) {
@@ -82,34 +103,104 @@ class Following {
     }
 
  private:
-    /// Asks for one task's stop and stays until it has ended. A task's failure is its own: the
-    /// others go on, and it is told in its place.
+    /// Sees one task's stop to its end, whatever becomes of the agent. A task's failure is its own:
+    /// the others go on, and it is told in its place.
     asio::awaitable<void> end_of(StopStory& story) {
         Client client(io_.get_executor(), session_.socket);
-        try {
-            const std::string verb = verb_ == Verb::stop ? "/stop" : "/restart";
-            const std::string path =
-                task_path(story.task(), verb + (flags_.detach ? "?wait=false" : ""));
-            const json::value answer =
-                co_await client.call("POST", path, api::to_json(flags_.request));
-            const bool goes_on = answer.is_object() && answer.get_object().contains("stop");
-            if (flags_.detach && goes_on) {  // a Progress, not a record: it wasn't stopped before
-                story.asked(answer);
-            } else if (verb_ == Verb::stop) {
-                story.ended(answer, api::from_json<api::Stop>(answer));
-            } else {
-                const json::value stops =
-                    co_await client.call("GET", task_path(story.task(), "/stops?limit=1"));
-                story.restarted(answer, api::from_json<api::StopList>(stops));
+        asio::steady_timer pause(io_);
+        auto wait = first_pause;
+        std::string lost = co_await try_to_end(story, client, false);
+        auto gone_since = Time::now();
+        while (!lost.empty()) {
+            if (Time::now() - gone_since >= patience_) {
+                story.lost(fmt::format(
+                    "{}; none has come back within {} s: whether the {} of {} "
+                    "goes on isn't known",
+                    lost, flags_.patience, verb_ == Verb::stop ? "stop" : "restart", story.task()));
+                break;
             }
-        } catch (const NoAgent&) {
-            throw;  // nobody's own failure
+            story.waits_for_agent(true);
+            show("");
+            pause.expires_after(wait);
+            co_await pause.async_wait(use_awaitable);
+            wait = std::min(2 * wait, longest_pause);
+            const auto answers = answers_;
+            lost = co_await try_to_end(story, client, true);
+            if (answers_ == answers) continue;
+            gone_since = Time::now();
+            wait = first_pause;
+        }
+        story.waits_for_agent(false);
+        over(story);
+    }
+
+    /// Goes on from where the agent is now, if it is another try. Returns when the story is over,
+    /// or how the agent was lost.
+    asio::awaitable<std::string> try_to_end(StopStory& story, Client& client, bool again) {
+        try {
+            if (again) {
+                const bool ended = co_await has_ended(story, client);
+                if (ended) co_return "";
+            }
+            co_await end(story, client);
+        } catch (const NoAgent& error) {
+            if (!again) throw;  // nobody's own failure
+            co_return error.what();
+        } catch (const Lost& error) {
+            co_return error.what();
         } catch (const Refused& error) {
             story.refused(error);
         } catch (const std::exception& error) {
             story.failed(error.what());
         }
-        over(story);
+        co_return "";
+    }
+
+    /// Asks the agent that came back whether there is nothing left to ask for: the task that we
+    /// meant is gone. True if so, and the story tells how.
+    asio::awaitable<bool> has_ended(StopStory& story, Client& client) {
+        std::optional<api::Task> task;
+        json::value shown;
+        try {
+            shown = co_await client.call("GET", task_path(story.task()));
+            task = api::from_json<api::Task>(shown);
+        } catch (const Refused& error) {
+            if (error.status() != 404) throw;
+        }
+        ++answers_;
+        story.waits_for_agent(false);
+        if (task && story.is_of(*task)) co_return false;
+        const json::value stops = co_await client.call("GET", task_path(story.task(), "/stops"));
+        const auto record = story.record_in(api::from_json<api::StopList>(stops));
+        if (task && verb_ == Verb::restart) {
+            story.restarted(shown, {record ? std::vector{*record} : std::vector<api::Stop>()});
+        } else if (record && verb_ == Verb::stop) {
+            story.ended(api::to_json(*record), *record);
+        } else {
+            story.failed(fmt::format("cannot find '{}' again: the agent was away, and {}",
+                                     story.task(),
+                                     task ? "a newer task has that name, which is left alone"
+                                          : "doesn't know it any more"));
+        }
+        co_return true;
+    }
+
+    /// Asks for the stop and stays until it has ended.
+    asio::awaitable<void> end(StopStory& story, Client& client) {
+        const std::string verb = verb_ == Verb::stop ? "/stop" : "/restart";
+        const std::string path =
+            task_path(story.task(), verb + (flags_.detach ? "?wait=false" : ""));
+        const json::value answer = co_await client.call("POST", path, api::to_json(flags_.request));
+        const bool goes_on = answer.is_object() && answer.get_object().contains("stop");
+        if (flags_.detach && goes_on) {  // a Progress, not a record: it wasn't stopped before
+            story.asked(answer);
+        } else if (verb_ == Verb::stop) {
+            story.ended(answer, api::from_json<api::Stop>(answer));
+        } else {
+            const json::value stops =
+                co_await client.call("GET", task_path(story.task(), "/stops?limit=1"));
+            story.restarted(answer, api::from_json<api::StopList>(stops));
+        }
     }
 
     void over(StopStory& story) {
@@ -141,7 +232,7 @@ class Following {
         const bool grouped = session_.terminal.live() && stories_.size() > 1;
         for (StopStory& story : stories_) {
             const auto task = std::ranges::find(list.tasks, story.task(), &api::Task::name);
-            if (story.over() || task == list.tasks.end()) continue;
+            if (story.over() || task == list.tasks.end() || !story.is_of(*task)) continue;
             story.goes_on(task->stopping);
             if (!grouped) lasting += story.tell(session_.terminal.canvas());
         }
@@ -195,6 +286,8 @@ class Following {
     Session& session_;
     Verb verb_;
     const StopFlags& flags_;
+    std::chrono::duration<double> patience_;
+    std::size_t answers_ = 0;  ///< of agents that came back
     std::vector<StopStory> stories_;
     std::exception_ptr failure_;
     bool left_ = false;
@@ -219,6 +312,8 @@ void declare(Arguments& arguments, Verb verb, StopFlags& flags) {
     arguments.value("--reason", "TEXT", flags.request.reason, "for the record");
     if (verb == Verb::stop)
         arguments.flag("--detach", flags.detach, "ask for it, and don't wait for the end");
+    arguments.value("--patience", "SECONDS", flags.patience,
+                    "how long an agent that went away may stay away (default: 30)");
     arguments.flag("--fail-on-kill", flags.fail_on_kill, "exit 1 if SIGKILL was needed");
 }
 

@@ -11,7 +11,26 @@
 
 namespace lastcall::cli {
 
-void StopStory::goes_on(std::optional<api::Progress> progress) { progress_ = std::move(progress); }
+bool StopStory::is_of(const api::Task& task) {
+    if (task_id_.empty() && earlier(task.createdAt)) task_id_ = task.id;
+    return task.id == task_id_;
+}
+
+std::optional<api::Stop> StopStory::record_in(const api::StopList& stops) const {
+    std::optional<api::Stop> found;
+    for (const api::Stop& each : stops.stops) {
+        if (!each.stoppedAt || !each.outcome) continue;
+        if (each.id == stop_id_) return each;
+        // The oldest that ended since we asked: later ones are of later tasks.
+        if (stop_id_.empty() && !earlier(*each.stoppedAt)) found = each;
+    }
+    return found;
+}
+
+void StopStory::goes_on(std::optional<api::Progress> progress) {
+    progress_ = std::move(progress);
+    if (progress_) stop_id_ = progress_->stop.id;
+}
 
 void StopStory::asked(boost::json::value answer) {
     answer_ = std::move(answer);
@@ -46,6 +65,11 @@ void StopStory::failed(std::string trouble) {
     trouble_ = std::move(trouble);
     exit_ = Exit::failed;
     over_ = true;
+}
+
+void StopStory::lost(std::string trouble) {
+    failed(std::move(trouble));
+    exit_ = no_agent;
 }
 
 bool StopStory::earlier(const std::string& when) const {
@@ -95,6 +119,10 @@ std::string StopStory::tell(const Canvas& canvas) {
 }
 
 std::vector<std::string> StopStory::now(const Canvas& canvas) const {
+    if (!over_ && waits_for_agent_) {
+        const std::string name = pad_right(printable(canvas, task_), name_width_);
+        return {fmt::format("{}  waiting for the agent to come back", name_width_ > 0 ? name : "")};
+    }
     if (over_ || !progress_) return {};
     if (name_width_ > 0) return {waiting_line(canvas, *progress_, name_width_)};
     return waiting_lines(canvas, *progress_);

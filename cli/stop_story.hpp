@@ -19,12 +19,21 @@ class StopStory {
     /// Told among others, each line starts with the name, so wide. 0: told alone.
     void name_width(std::size_t width) { name_width_ = width; }
 
+    /// The task that has this name now. False if it is another than the one whose stop this is: one
+    /// that was made since.
+    bool is_of(const api::Task& task);
+    /// Among a task's records, newest first, the one of this stop, if it has ended.
+    std::optional<api::Stop> record_in(const api::StopList& stops) const;
+    /// The agent is gone, and we wait for it.
+    void waits_for_agent(bool waits) { waits_for_agent_ = waits; }
+
     void goes_on(std::optional<api::Progress> progress);
     void asked(boost::json::value answer);
     void ended(boost::json::value answer, api::Stop record);
     void restarted(boost::json::value answer, api::StopList stops);
     void refused(const Refused& error);  ///< with the record of a stop that failed, if there is one
     void failed(std::string trouble);
+    void lost(std::string trouble);  ///< there is no agent any more that could tell
 
     /// What can be told for good and wasn't yet: phases that have ended, then the ending. Lines.
     std::string tell(const Canvas& canvas);
@@ -45,6 +54,8 @@ class StopStory {
     std::string task_;
     std::int64_t began_;
     std::size_t name_width_ = 0;
+    std::string task_id_, stop_id_;  ///< as far as known
+    bool waits_for_agent_ = false;
     std::optional<api::Progress> progress_;
     std::optional<api::Stop> record_;
     std::optional<api::Task> restarted_;

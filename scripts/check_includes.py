@@ -14,11 +14,13 @@ ALLOWED = {
     "supervisor/": ["supervisor/"],
     "agent/": ["agent/", "supervisor/"],
     "agent/config/": ["agent/config/", "agent/level.hpp", "supervisor/"],
-    "agent/lb/": ["agent/lb/", "agent/config/duration.hpp", "agent/config/typing_error.hpp"]
+    "agent/lb/": ["agent/lb/", "agent/config/duration.hpp", "agent/config/typing_error.hpp",
+                  "agent/inherited_listeners.hpp"]
     + [f"supervisor/{name}.hpp" for name in ("load_balancer", "clock", "await", "process", "task", "log")],
     "agent/journal/": ["agent/journal/", "agent/config/", "agent/disk.hpp", "agent/log.hpp", "agent/utc.hpp", "supervisor/"],
     # How the journal is, not what is in it.
     "agent/api/": ["agent/api/", "agent/config/", "agent/journal/health.hpp", "agent/log.hpp", "agent/utc.hpp", "supervisor/"],
+    "agent/api/listener": ["agent/api/listener.hpp", "agent/inherited_listeners.hpp", "supervisor/clock.hpp"],
     "agent/api/types": ["agent/api/types.hpp", "agent/api/fields.hpp"],
     # Knows nothing of tasks, so that the API is tested as a function from request to response.
     "agent/api/http_server": [f"agent/api/{name}.hpp" for name in ("http_server", "listener", "message", "wire")]

@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -39,6 +40,9 @@ class Journal {
     /// Stops of a task, or of all, newest first, at most `limit`.
     virtual awaitable<std::vector<StopRecord>> stops(std::optional<std::string> task,
                                                      std::size_t limit) = 0;
+    /// Waits, and holds up everything, until all that was handed over is written; false if that
+    /// takes longer than `at_most`, or the last of it could not be. For who is about to leave.
+    virtual bool flush(std::chrono::milliseconds at_most) { return at_most.count() >= 0; }
     /// True: `record` never waits for anything, so nobody need time it.
     virtual bool is_instant() const { return false; }
 };

@@ -335,6 +335,15 @@ void Life::signal(int number) {
     for (const auto& process : processes_) process->signal(number, SignalScope::main);
 }
 
+TaskBrief Life::brief() const {
+    TaskBrief brief{.status = state_.last_status, .definition = &state_.definition};
+    if (stop_ && !ended_.is_set()) {
+        const auto progress = stop_->progress();
+        brief.stopping = {.next = progress.next, .next_in = progress.next_in};
+    }
+    return brief;
+}
+
 TaskView Life::view() {
     TaskView view{.state = state_};
     const bool over = ended_.is_set();

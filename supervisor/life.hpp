@@ -22,6 +22,18 @@ struct TaskView {
     std::vector<Survivor> survivors;          ///< of an unkillable one
 };
 
+/// A task in a few words, which ask the kernel nothing: for who looks at all of them often.
+struct TaskBrief {
+    /// What comes when the current wait of a stop is over, and in how long at the latest.
+    struct Stopping {
+        std::optional<Phase> next;
+        std::optional<Clock::duration> next_in;
+    };
+    TaskStatus status = TaskStatus::running;
+    const TaskDefinition* definition = nullptr;  ///< lives as long as the task
+    std::optional<Stopping> stopping;
+};
+
 /// One task, from its launch to the day when `ps` forgets it. One coroutine lives it; requests only
 /// leave a wish with it.
 class Life {
@@ -54,6 +66,7 @@ class Life {
     awaitable<void> record();
 
     TaskView view();
+    TaskBrief brief() const;
     const TaskState& state() const { return state_; }
     bool has_ended() const { return ended_.is_set(); }
     awaitable<void> end() { return ended_.wait(); }

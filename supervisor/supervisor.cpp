@@ -166,6 +166,12 @@ std::vector<TaskView> Supervisor::views() {
     return views;
 }
 
+std::vector<TaskBrief> Supervisor::briefs() const {
+    std::vector<TaskBrief> briefs;
+    for (const auto& [name, task] : impl_->tasks_) briefs.push_back(task->brief());
+    return briefs;
+}
+
 awaitable<std::vector<StopRecord>> Supervisor::shut_down(StopRequest request) {
     impl_->closing_ = true;
     std::vector<std::shared_ptr<Life>> tasks;

@@ -39,6 +39,7 @@ class Supervisor {
 
     TaskView view(const std::string& name);
     std::vector<TaskView> views();
+    std::vector<TaskBrief> briefs() const;
     /// Stops all tasks, side by side; refuses new ones from now on; returns when all have ended.
     awaitable<std::vector<StopRecord>> shut_down(StopRequest request);
 

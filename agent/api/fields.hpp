@@ -163,6 +163,14 @@ void fields(IO& io, T& it, std::type_identity<Metadata>) {
     io.must("pid", it.pid);
     io.must("mode", it.mode);
     io.may("journal", it.journal);
+    io.may("startedAt", it.startedAt);
+    io.may("silentMs", it.silentMs);
+    io.may("upgradeFailure", it.upgradeFailure);
+}
+
+template <class IO, class T>
+void fields(IO& io, T& it, std::type_identity<UpgradeRequest>) {
+    io.may("binary", it.binary);
 }
 
 template <class IO, class T>

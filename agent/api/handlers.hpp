@@ -33,6 +33,7 @@ Response reply(unsigned status, const json::value& shape);
 
 awaitable<Response> show_health(Context& context, Call call);
 awaitable<Response> show_metadata(Context& context, Call call);
+awaitable<Response> upgrade_agent(Context& context, Call call);
 awaitable<Response> show_config(Context& context, Call call);
 
 awaitable<Response> list_tasks(Context& context, Call call);

@@ -7,7 +7,9 @@
 #include <array>
 #include <boost/asio/error.hpp>
 #include <boost/asio/write.hpp>
+#include <cerrno>
 #include <list>
+#include <set>
 
 #include "agent/api/listener.hpp"
 #include "agent/api/wire.hpp"
@@ -17,6 +19,7 @@ namespace {
 
 using boost::system::error_code;
 using Socket = asio::local::stream_protocol::socket;
+using Acceptor = asio::local::stream_protocol::acceptor;
 
 /// Who is there, or nobody if the kernel won't say.
 std::optional<Peer> peer_of(Socket& socket) {
@@ -57,10 +60,29 @@ class HttpServer::Impl {
          HttpLimits limits)
         : clock_(clock),
           log_(log),
+          executor_(executor),
           listener_(executor, std::move(path)),
           handler_(std::move(handler)),
           limits_(limits),
-          sessions_(executor) {}
+          sessions_(executor),
+          resumed_(executor),
+          answered_(executor) {}
+
+    awaitable<void> hush(Clock::duration at_most) {
+        hushed_ = true;
+        listener_.acceptor().cancel();
+        const auto deadline = after(clock_.now(), at_most);
+        for (bool waited = true; waited && is_busy(at_most);) {
+            auto answer = done(answered_.next());
+            const auto next = co_await before(clock_, deadline, std::move(answer));
+            waited = next.has_value();
+        }
+    }
+
+    void resume() {
+        hushed_ = false;
+        resumed_.beat();
+    }
 
     awaitable<void> serve() {
         std::exception_ptr failure;
@@ -85,16 +107,23 @@ class HttpServer::Impl {
     awaitable<void> accept_all() {
         bool said = false;
         for (;;) {
+            if (hushed_) co_await resumed_.next();
             error_code error;
-            Socket socket = co_await listener_.acceptor().async_accept(
-                asio::redirect_error(use_awaitable, error));
-            if (!error) {
+            co_await listener_.acceptor().async_wait(Acceptor::wait_read,
+                                                     asio::redirect_error(use_awaitable, error));
+            if (error == asio::error::operation_aborted && hushed_) continue;
+            if (error) throw boost::system::system_error(error);
+            // By hand: what Asio accepts would be inherited by a new image of the agent, and held
+            // open by it for ever.
+            const int accepted = ::accept4(listener_.acceptor().native_handle(), nullptr, nullptr,
+                                           SOCK_CLOEXEC | SOCK_NONBLOCK);
+            if (accepted >= 0) {
                 said = false;
-                admit(std::move(socket));
+                admit(Socket(executor_, asio::local::stream_protocol(), accepted));
                 continue;
             }
-            if (error == asio::error::operation_aborted) throw boost::system::system_error(error);
-            if (error == asio::error::connection_aborted) continue;
+            if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR) continue;
+            error = error_code(errno, boost::system::system_category());
             // No descriptor or no memory: the connection stays in the backlog.
             if (!said) {
                 log_.say(Level::warn, "Cannot accept a connection", {{"error", error.message()}});
@@ -192,12 +221,14 @@ class HttpServer::Impl {
             response = std::move(*incoming.refusal);
         } else {
             asked = incoming.request.method + " " + incoming.request.path;
+            const Mark mark(handling_, clock_.now(), answered_);
             response = co_await handle(std::move(incoming.request));
             keep_alive = incoming.keep_alive && !ending_;
         }
         log_.say(Level::debug, "Answering",
                  {{"request", asked}, {"status", std::to_string(response.status)}});
         const std::string text = text_of(response, keep_alive, incoming.head);
+        const Mark mark(writing_, clock_.now(), answered_);
         co_await write(socket, text);
         co_return keep_alive;
     }
@@ -240,14 +271,44 @@ class HttpServer::Impl {
         co_await before(clock_, deadline, std::move(discarding));
     }
 
+    using Moments = std::multiset<Clock::time_point>;
+
+    /// Something began, and has ended when this is gone.
+    class Mark {
+     public:
+        Mark(Moments& among, Clock::time_point at, Pulse& ended)
+            : among_(among), place_(among.insert(at)), ended_(ended) {}
+        ~Mark() {
+            among_.erase(place_);
+            ended_.beat();
+        }
+        Mark(const Mark&) = delete;
+        Mark& operator=(const Mark&) = delete;
+
+     private:
+        Moments& among_;
+        Moments::iterator place_;
+        Pulse& ended_;
+    };
+
+    /// Who has waited longer than that waits for something that takes its time, a stop.
+    bool is_busy(Clock::duration young) const {
+        if (!writing_.empty()) return true;
+        return !handling_.empty() && clock_.now() - *handling_.rbegin() < young;
+    }
+
     Clock& clock_;
     Log& log_;
+    asio::any_io_executor executor_;
     Listener listener_;
     Handler handler_;
     HttpLimits limits_;
     Gate sessions_;
     std::list<Socket*> resting_;  ///< between two requests, longest first
     bool ending_ = false;
+    bool hushed_ = false;
+    Pulse resumed_, answered_;
+    Moments handling_, writing_;  ///< when they began
 };
 
 HttpServer::HttpServer(asio::any_io_executor executor, Clock& clock, Log& log, std::string path,
@@ -258,5 +319,9 @@ HttpServer::HttpServer(asio::any_io_executor executor, Clock& clock, Log& log, s
 HttpServer::~HttpServer() = default;
 
 awaitable<void> HttpServer::serve() { return impl_->serve(); }
+
+awaitable<void> HttpServer::hush(Clock::duration at_most) { return impl_->hush(at_most); }
+
+void HttpServer::resume() { impl_->resume(); }
 
 }  // namespace lastcall::api

@@ -37,6 +37,12 @@ class HttpServer {
     ~HttpServer();
     /// Serves until cancelled.
     awaitable<void> serve();
+    /// Accepts nobody from now on: who connects waits in the backlog. Returns when the answers
+    /// under way are sent, and the requests that came within the last `at_most` answered; after
+    /// `at_most` in any case. For who is about to hand the socket over.
+    awaitable<void> hush(Clock::duration at_most);
+    /// Takes that back.
+    void resume();
 
  private:
     class Impl;

@@ -14,6 +14,8 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "agent/inherited_listeners.hpp"
+
 namespace lastcall::api {
 namespace {
 
@@ -109,6 +111,22 @@ void clear_the_way(const std::string& path) {
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) refuse(path, errno);
 }
 
+/// The socket that this process listened on before it executed itself anew, if `path` still leads
+/// to it; else -1.
+int inherited_socket(const std::string& path) {
+    const sockaddr_un address = address_of(path);
+    Descriptor socket(
+        inherited_listener(reinterpret_cast<const sockaddr*>(&address), sizeof address));
+    if (socket.get() < 0) return -1;
+    const Descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    const bool reached = bind_or_connect(::connect, probe.get(), path) == 0;
+    if (!reached) return errno == EAGAIN ? socket.release() : -1;  // its backlog is full
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    ::getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size);
+    return peer.pid == ::getpid() ? socket.release() : -1;
+}
+
 /// Linux gives the name that `bind` makes the mode of the socket itself (unix_bind), less the
 /// umask: it is never, not for a moment, open to others.
 int listen_on(const std::string& path) {
@@ -130,8 +148,12 @@ Listener::Listener(asio::any_io_executor executor, std::string path)
     address_of(path_);
     make_directory(path_);
     const Descriptor lock = lock_directory_of(path_);
-    clear_the_way(path_);
-    acceptor_.assign(asio::local::stream_protocol(), listen_on(path_));
+    int socket = inherited_socket(path_);
+    if (socket < 0) {
+        clear_the_way(path_);
+        socket = listen_on(path_);
+    }
+    acceptor_.assign(asio::local::stream_protocol(), socket);
     struct stat status{};
     if (::lstat(path_.c_str(), &status) != 0) refuse(path_, errno);
     device_ = status.st_dev;

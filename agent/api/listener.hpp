@@ -9,8 +9,9 @@ namespace lastcall::api {
 /// A listening unix socket of mode 0600 from its first moment, and its name in the file system.
 class Listener {
  public:
-    /// Makes the directory if it is missing and replaces a socket that nobody listens on. Throws
-    /// std::runtime_error: "cannot listen on '…': another agent (pid 7) is".
+    /// Makes the directory if it is missing and replaces a socket that nobody listens on; one that
+    /// we have inherited is used as it is. Throws std::runtime_error: "cannot listen on '…':
+    /// another agent (pid 7) is".
     Listener(asio::any_io_executor executor, std::string path);
     ~Listener();  ///< unlinks the path, if what is there is still ours
     Listener(const Listener&) = delete;

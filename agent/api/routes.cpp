@@ -13,6 +13,7 @@ namespace {
 constexpr Route table[] = {
     {"GET", "/healthz", "", show_health},
     {"GET", "/v1/metadata", "", show_metadata},
+    {"POST", "/v1/upgrade", "", upgrade_agent},
     {"GET", "/v1/config", "", show_config},
     {"GET", "/v1/tasks", "", list_tasks},
     {"POST", "/v1/tasks", "", start_task},

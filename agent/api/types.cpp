@@ -164,7 +164,8 @@ void decode(const std::string& path, const json::value& value, T& it) {
     Reader reader(path, value.get_object());
     fields(reader, it, std::type_identity<T>());
     constexpr bool is_request = std::is_same_v<T, RunRequest> || std::is_same_v<T, StopRequest> ||
-                                std::is_same_v<T, SignalRequest>;
+                                std::is_same_v<T, SignalRequest> ||
+                                std::is_same_v<T, UpgradeRequest>;
     if (is_request) reader.finish();
 }
 
@@ -188,6 +189,7 @@ template json::value to_json(const Task&);
 template json::value to_json(const RunRequest&);
 template json::value to_json(const StopRequest&);
 template json::value to_json(const SignalRequest&);
+template json::value to_json(const UpgradeRequest&);
 template json::value to_json(const Setting&);
 template json::value to_json(const Metadata&);
 template json::value to_json(const TaskList&);
@@ -200,6 +202,7 @@ template Task from_json(const json::value&);
 template RunRequest from_json(const json::value&);
 template StopRequest from_json(const json::value&);
 template SignalRequest from_json(const json::value&);
+template UpgradeRequest from_json(const json::value&);
 template Setting from_json(const json::value&);
 template Metadata from_json(const json::value&);
 template TaskList from_json(const json::value&);

@@ -14,6 +14,7 @@
 //
 //   GET    /healthz                               {"status": "ok"}, "journal" if that isn't
 //   GET    /v1/metadata                           Metadata
+//   POST   /v1/upgrade              UpgradeRequest 202 Metadata, as it was: a new image follows
 //   GET    /v1/config                             SettingList
 //   GET    /v1/tasks                              TaskList
 //   POST   /v1/tasks                RunRequest    201 Task: it was executed
@@ -147,6 +148,14 @@ struct Metadata {
     std::int64_t pid = 0;
     std::string mode;  ///< "serve" or "run"
     std::optional<JournalState> journal;
+    std::string startedAt;           ///< of this image: an upgrade keeps the pid, and changes this
+    std::optional<double> silentMs;  ///< if it began with an upgrade: nobody was served for so long
+    std::optional<std::string> upgradeFailure;  ///< why the last upgrade that began came to nothing
+};
+
+/// All optional: no body, the binary from which the agent was started.
+struct UpgradeRequest {
+    std::optional<std::string> binary;  ///< an absolute path
 };
 
 struct TaskList {

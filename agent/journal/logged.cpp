@@ -109,6 +109,7 @@ class Logged : public Journal {
         return journal_.stops(std::move(task), limit);
     }
 
+    bool flush(std::chrono::milliseconds at_most) override { return journal_.flush(at_most); }
     bool is_instant() const override { return journal_.is_instant(); }
 
  private:

@@ -1,7 +1,9 @@
 #include "agent/journal/schema.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <iterator>
 
 namespace lastcall {
@@ -108,6 +110,12 @@ void check_schema(Database& database) {
         fmt::format("its schema is version {}, this agent knows {}: a newer agent wrote it",
                     version, newest),
         true);
+}
+
+void check_schema(const std::string& path) {
+    if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) return;
+    Database database(path, Access::read);
+    check_schema(database);
 }
 
 void migrate(Database& database) {

@@ -22,4 +22,8 @@ void check_schema(Database& database);
 /// one's. Throws ForeignSchema or DatabaseError.
 void migrate(Database& database);
 
+/// Whether `migrate` could: throws what it would. Opens the file for reading only, and changes
+/// nothing; one that isn't there is as good as a new one.
+void check_schema(const std::string& path);
+
 }  // namespace lastcall

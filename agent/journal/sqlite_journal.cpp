@@ -204,6 +204,10 @@ class SqliteJournal : public Journal {
         co_return std::move(receipt->stops);
     }
 
+    bool flush(std::chrono::milliseconds at_most) override {
+        return parts_.disk.finish(at_most) && clerk_->unwritten() == 0;
+    }
+
  private:
     static Entry entry(StopRecord stop, std::optional<std::size_t> phase) {
         return {Entry::OfStop{std::move(stop), phase}};

@@ -7,7 +7,9 @@
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <cerrno>
+#include <utility>
 
+#include "agent/inherited_listeners.hpp"
 #include "supervisor/load_balancer.hpp"
 
 namespace lastcall {
@@ -35,7 +37,12 @@ ProbeListener::ProbeListener(std::string name, asio::any_io_executor executor,
       log_(&log),
       answer_(std::move(answer)),
       acceptor_(executor_),
-      gate_(executor_) {}
+      gate_(executor_),
+      inherited_(inherited_listener(address_.data(), static_cast<socklen_t>(address_.size()))) {}
+
+ProbeListener::~ProbeListener() {
+    if (inherited_ != -1) ::close(inherited_);
+}
 
 void ProbeListener::listen() {
     if (acceptor_.is_open()) return;
@@ -49,18 +56,23 @@ void ProbeListener::listen() {
         throw LoadBalancerError(
             fmt::format("cannot listen on {}: {}: {}", name_, doing, error.message()), !forbidden);
     };
-    const int fd = ::socket(address_.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool listens_already = inherited_ != -1;
+    const int fd = listens_already
+                       ? std::exchange(inherited_, -1)
+                       : ::socket(address_.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) error = error_code(errno, boost::system::system_category());
     check("socket");
     acceptor_.assign(address_.protocol(), fd, error);
     if (error) ::close(fd);
     check("socket");
-    acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
-    check("SO_REUSEADDR");
-    acceptor_.bind(address_, error);
-    check("bind");
-    acceptor_.listen(asio::socket_base::max_listen_connections, error);
-    check("listen");
+    if (!listens_already) {
+        acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+        check("SO_REUSEADDR");
+        acceptor_.bind(address_, error);
+        check("bind");
+        acceptor_.listen(asio::socket_base::max_listen_connections, error);
+        check("listen");
+    }
     acceptor_.non_blocking(true, error);
     check("O_NONBLOCK");
     gate_.spawn(accept(),
@@ -73,6 +85,7 @@ void ProbeListener::close() {
     log_ = nullptr;
     error_code ignored;
     acceptor_.close(ignored);
+    if (inherited_ != -1) ::close(std::exchange(inherited_, -1));
     for (auto* socket : open_) socket->close(ignored);
 }
 

@@ -24,6 +24,9 @@ class ProbeListener : public std::enable_shared_from_this<ProbeListener> {
     /// `name` is for messages; the log outlives the listener's `close`.
     ProbeListener(std::string name, asio::any_io_executor executor, asio::ip::tcp::endpoint address,
                   Log& log, Answer answer);
+    ~ProbeListener();
+    ProbeListener(const ProbeListener&) = delete;
+    ProbeListener& operator=(const ProbeListener&) = delete;
     /// No effect if it does already. Throws LoadBalancerError.
     void listen();
     /// For good, and at once: whoever is inside is cut off.
@@ -42,6 +45,7 @@ class ProbeListener : public std::enable_shared_from_this<ProbeListener> {
     asio::ip::tcp::acceptor acceptor_;
     std::set<asio::ip::tcp::socket*> open_;  ///< of those inside
     Gate gate_;
+    int inherited_;  ///< it has listened since before we executed ourselves anew; until `listen`
 };
 
 /// Ends our half of a connection and reads, and forgets, until the other side has ended its own:

@@ -15,6 +15,7 @@ int history(Session& session);
 int logs(Session& session);
 int signal(Session& session);
 int config(Session& session);
+int upgrade(Session& session);
 int version(Session& session);
 
 }  // namespace lastcall::cli

@@ -333,13 +333,13 @@ class Load:
 class Agent:
     """`agent serve`, and agentctl to talk to it."""
 
-    def __init__(self, test, *flags, prefix=(), wait=True, **environment):
+    def __init__(self, test, *flags, prefix=(), wait=True, binary=None, **environment):
         self.test = test
         self.data = pathlib.Path(environment.pop("ECS_DATADIR", test.dir / "data"))
         self.socket = pathlib.Path(environment.pop("AGENT_SOCKET", test.dir / "agent.sock"))
         self.environment = environment
         self.process = test.start(
-            "agent", [*prefix, AGENT, "serve", *flags],
+            "agent", [*prefix, binary or AGENT, "serve", *flags],
             clean_environment(ECS_DATADIR=self.data, AGENT_SOCKET=self.socket, **environment))
         if wait:
             wait_until(self._answers, "the agent's control socket")

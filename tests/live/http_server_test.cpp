@@ -252,6 +252,35 @@ TEST_CASE("answers under way are given when the server stops, connections at res
     CHECK(resting.read_to_end() == "");
 }
 
+TEST_CASE("a hushed server accepts nobody, and who connects is answered when it resumes") {
+    Server server;
+    CHECK(server.hush(10s) < 5s);
+    Client waiting(server.path);
+    REQUIRE(waiting.connected);
+    waiting.send(ping);
+    CHECK_FALSE(waiting.comes_within(200));
+    server.resume();
+    CHECK(waiting.pong().ends_with("pong"));
+    CHECK(server.hush(10s) < 5s);
+    server.resume();
+    CHECK(answer_to(server, "GET /ping HTTP/1.0\r\n\r\n").ends_with("pong"));
+}
+
+TEST_CASE("a server that hushes waits for young requests, not for those that take their time") {
+    Server server;
+    Client busy(server.path);
+    busy.send("GET /slow HTTP/1.1\r\n\r\n");
+    server.wait_for(server.slow_inside, 1);
+    const auto patiently = server.hush(300ms);
+    CHECK(patiently >= 300ms);
+    CHECK(patiently < 5s);
+    server.resume();
+    CHECK(server.hush(300ms) < 250ms);  // by now it is no young one
+    server.resume();
+    server.release_slow();
+    CHECK(busy.pong().ends_with("pong"));
+}
+
 TEST_CASE("a handler that never ends doesn't hold the server when it stops") {
     HttpLimits limits;
     limits.goodbye = 20ms;

@@ -11,6 +11,7 @@
 #include <boost/asio/post.hpp>
 #include <cstdlib>
 #include <filesystem>
+#include <future>
 #include <string>
 #include <thread>
 
@@ -72,6 +73,11 @@ class Client {
         }
         return std::exchange(text_, {});
     }
+    /// Whether anything comes within so many milliseconds.
+    bool comes_within(int milliseconds) {
+        pollfd ready{socket_, POLLIN, 0};
+        return ::poll(&ready, 1, milliseconds) == 1;
+    }
     /// One answer with "pong" as its body.
     std::string pong() { return read_until("pong"); }
     void close() {
@@ -118,6 +124,20 @@ class Server {
     }
     void release_slow() {
         asio::post(io_, [this] { slow_.set(); });
+    }
+    /// Hushes the server; how long that took.
+    Clock::duration hush(Clock::duration at_most) {
+        std::promise<void> over;
+        const auto began = clock_->now();
+        asio::post(io_, [&] {
+            asio::co_spawn(io_, server_->hush(at_most),
+                           [&over](std::exception_ptr) { over.set_value(); });
+        });
+        over.get_future().wait();
+        return clock_->now() - began;
+    }
+    void resume() {
+        asio::post(io_, [this] { server_->resume(); });
     }
     /// Returns when it has come so far; the test's own time limit bounds it.
     static void wait_for(const std::atomic<int>& counter, int count) {

@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "agent/inherited_listeners.hpp"
 #include "tests/live/http_test_server.hpp"
 
 using namespace lastcall;
@@ -123,4 +124,32 @@ TEST_CASE("a second server on the same path is refused, with the pid of the firs
     CHECK(refusal_of_listening_on(server.path) ==
           fmt::format("cannot listen on '{}': another agent (pid {}) is", server.path, ::getpid()));
     CHECK(answer_to(server, "GET /ping HTTP/1.0\r\n\r\n").ends_with("pong"));
+}
+
+TEST_CASE("a socket that this process had before is used as it is, with who waits in its backlog") {
+    Folder folder;
+    const std::string path = folder.path + "/agent.sock";
+    asio::io_context io(1);
+    api::Listener before(io.get_executor(), path);
+    Client waiting(path);
+    const int kept = ::fcntl(before.acceptor().native_handle(), F_DUPFD_CLOEXEC, 0);
+    inherit_listeners({kept});
+    api::Listener after(io.get_executor(), path);
+    CHECK(after.acceptor().native_handle() == kept);
+    const int accepted = ::accept4(kept, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    CHECK(accepted >= 0);
+    ::close(accepted);
+}
+
+TEST_CASE("a socket that this process had before is of no use when its name is gone") {
+    Folder folder;
+    const std::string path = folder.path + "/agent.sock";
+    asio::io_context io(1);
+    {
+        api::Listener before(io.get_executor(), path);
+        inherit_listeners({::fcntl(before.acceptor().native_handle(), F_DUPFD_CLOEXEC, 0)});
+    }
+    REQUIRE_FALSE(std::filesystem::exists(path));
+    api::Listener after(io.get_executor(), path);
+    CHECK(Client(path).connected);
 }

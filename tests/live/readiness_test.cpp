@@ -1,8 +1,10 @@
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <boost/asio/io_context.hpp>
 
+#include "agent/inherited_listeners.hpp"
 #include "agent/lb/lb.hpp"
 #include "tests/live/backend.hpp"
 #include "tests/live/haproxy.hpp"
@@ -13,8 +15,9 @@ using namespace lastcall;
 namespace {
 
 struct Endpoint {
-    explicit Endpoint(const std::string& parameters = "", const std::string& path = "/ready")
-        : port(free_port(world.io)),
+    explicit Endpoint(const std::string& parameters = "", const std::string& path = "/ready",
+                      std::optional<std::uint16_t> on = {})
+        : port(on ? *on : free_port(world.io)),
           membership(clients.membership(
               fmt::format("readiness://127.0.0.1:{}{}{}", port, path, parameters))) {}
 
@@ -237,4 +240,28 @@ TEST_CASE("readiness: HAProxy's own probes drain the server, with disable-on-404
         CHECK(status_of(**held) == "200");
     };
     endpoint.world.run(story());
+}
+
+TEST_CASE("readiness: a port that this process listened on before is never closed in between") {
+    asio::io_context io(1);
+    tcp::acceptor before(io, loopback(0));
+    const auto port = before.local_endpoint().port();
+    tcp::socket probing(io);
+    probing.connect(loopback(port));  // in the backlog, and nobody has accepted it yet
+    asio::write(probing, asio::buffer(std::string("GET /ready HTTP/1.0\r\n\r\n")));
+    inherit_listeners({::fcntl(before.native_handle(), F_DUPFD_CLOEXEC, 0)});
+    before.close();
+    Endpoint endpoint("", "/ready", port);
+    close_inherited_listeners();  // this one is wanted, even before it is needed
+    CHECK(endpoint.listening());
+    endpoint.world.run(endpoint.come());
+    const auto answer = [&]() -> awaitable<void> {
+        const std::string status = co_await endpoint.probe();
+        CHECK(status == "200");
+    };
+    endpoint.world.run(answer());
+    std::string first;
+    boost::system::error_code error;
+    asio::read(probing, asio::dynamic_buffer(first), error);
+    CHECK(first.find(" 200 ") != first.npos);
 }

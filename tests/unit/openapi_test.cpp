@@ -128,6 +128,7 @@ TEST_CASE(
     check_schema<RunRequest>(document, "RunRequest", true);
     check_schema<StopRequest>(document, "StopRequest", true);
     check_schema<SignalRequest>(document, "SignalRequest", true);
+    check_schema<UpgradeRequest>(document, "UpgradeRequest", true);
     check_schema<Setting>(document, "Setting");
     check_schema<SettingList>(document, "SettingList");
     check_schema<Metadata>(document, "Metadata");

@@ -75,6 +75,35 @@ TEST_CASE_FIXTURE(Api, "the agent tells what it is and how it is configured") {
     CHECK(list.settings[0].source == "default");
 }
 
+TEST_CASE_FIXTURE(Api, "an upgrade is begun, or what is in its way is told") {
+    context.mode = "run";
+    CHECK(trouble("POST", "/v1/upgrade") ==
+          "409 cannot upgrade: this agent wraps one command and ends with it");
+    context.mode = "serve";
+    context.started_at = "2026-01-31T12:00:00.000000Z";
+    std::vector<std::string> asked;
+    context.upgrade = [&](std::string binary) -> awaitable<void> {
+        asked.push_back(binary);
+        if (binary == "/bad") throw Conflict("cannot upgrade to '/bad': it is bad");
+        co_return;
+    };
+    const auto before = shape<api::Metadata>(202, ask("POST", "/v1/upgrade"));
+    CHECK(before.startedAt == context.started_at);
+    CHECK_FALSE(before.upgradeFailure);
+    CHECK(ask("POST", "/v1/upgrade", R"({"binary":"/opt/agent"})").status == 202);
+    CHECK(trouble("POST", "/v1/upgrade", R"({"binary":"/bad"})") ==
+          "409 cannot upgrade to '/bad': it is bad");
+    CHECK(asked == std::vector<std::string>{"", "/opt/agent", "/bad"});
+    CHECK(trouble("POST", "/v1/upgrade", R"({"binary":"agent"})") ==
+          "400 'binary' must be an absolute path, not 'agent'");
+    CHECK(trouble("POST", "/v1/upgrade", R"({"binary":"/a\u0000b"})").starts_with("400 "));
+    CHECK(trouble("POST", "/v1/upgrade", R"({"path":"/a"})").starts_with("400 'path' is unknown"));
+    CHECK(asked.size() == 3);
+    context.upgrade_failure = "cannot upgrade to '/a': no";
+    CHECK(shape<api::Metadata>(200, ask("GET", "/v1/metadata")).upgradeFailure ==
+          "cannot upgrade to '/a': no");
+}
+
 TEST_CASE_FIXTURE(Api, "a task is started, listed and shown") {
     const auto response = ask("POST", "/v1/tasks",
                               R"({"name":"web","command":["nginx","-g"],"ports":[8081],)"

@@ -853,4 +853,30 @@ TEST_CASE("a detail is a flat JSON object that keeps each number's kind") {
     }
 }
 
+TEST_CASE_FIXTURE(Keeping, "what was handed over is written when the journal is flushed") {
+    for (int i = 0; i < 50; ++i) journal->note(small_stop(std::to_string(i), "web"), {});
+    REQUIRE(journal->flush(10s));
+    CHECK(asked("select count(*) from stops") == "50\n");
+}
+
+TEST_CASE_FIXTURE(Keeping, "a flush that takes too long is given up, and nothing is lost by that") {
+    std::optional<Database> other(std::in_place, path());
+    other->run("begin immediate");
+    journal->note(small_stop("1", "web"), {});
+    CHECK_FALSE(journal->flush(50ms));
+    other.reset();
+    REQUIRE(journal->flush(10s));
+    CHECK(asked("select count(*) from stops") == "1\n");
+}
+
+TEST_CASE_FIXTURE(Keeping, "a flush tells that the last of it could not be written") {
+    {
+        const NoRoom no_room;
+        journal->note(small_stop("1", "web"), {});
+        CHECK_FALSE(journal->flush(10s));
+    }
+    journal->note(small_stop("2", "web"), {});
+    CHECK(journal->flush(10s));
+}
+
 }  // namespace lastcall
