@@ -31,7 +31,7 @@ class Paper {
     ~Paper() { ::close(descriptor_); }
     Paper(const Paper&) = delete;
     Paper& operator=(const Paper&) = delete;
-    std::string path() const { return fmt::format("/proc/self/fd/{}", descriptor_); }
+    int descriptor() const { return descriptor_; }
     std::string text() const {
         std::string text(1024, '\0');
         const auto size = ::pread(descriptor_, text.data(), text.size(), 0);
@@ -132,7 +132,7 @@ awaitable<std::string> Upgrade::version_of(std::string binary) {
     options.command.front() = binary;
     options.command.emplace_back("--check");
     const Paper paper;
-    options.log_file = paper.path();
+    options.output = paper.descriptor();
     std::string trouble;
     try {
         Trial trial(house_.reaper, house_.executor(), options);

@@ -280,7 +280,7 @@ Launched launch(const LaunchOptions& options) {
     plan.mask = options.inherited.mask;
     const Descriptor log(options.log_file.empty() ? -1 : open_log(options.log_file));
     const Descriptor null(options.own_stdin ? -1 : open_for("/dev/null", O_RDONLY));
-    plan.log = log.get();
+    plan.log = options.output != -1 ? options.output : log.get();
     plan.null = null.get();
 
     Failure ours;

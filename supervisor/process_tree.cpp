@@ -85,17 +85,15 @@ ProcessTree::~ProcessTree() { reaper_.kinship.ends(mark_); }
 std::vector<pid_t> ProcessTree::roots() {
     std::vector<pid_t> roots;
     if (cgroup_) roots = cgroup_->members();
-    if (orphans_ == Orphans::elsewhere) {
+    // Nobody leaves a cgroup unawares, and to look at all others takes long: of thousands of tasks
+    // that stop together each would look at all.
+    if (cgroup_ || orphans_ == Orphans::elsewhere) {
         if (reaper_.is_ours(main_)) roots.push_back(main_);
-        // To look at everybody takes long, and nobody leaves a cgroup unawares.
-        if (!cgroup_) {
-            for (const pid_t each : marked(mark_)) roots.push_back(each);
-        }
+        if (cgroup_) return roots;
+        for (const pid_t each : marked(mark_)) roots.push_back(each);
         return roots;
     }
-    const std::set<pid_t> inside(roots.begin(), roots.end());
     for (const pid_t child : proc::children_of(::getpid())) {
-        if (inside.contains(child)) continue;  // to look closer takes long while it forks
         const bool main = child == main_ && reaper_.is_ours(child);
         if (main || is_our_orphan(child)) roots.push_back(child);
     }
@@ -162,8 +160,10 @@ std::vector<pid_t> ProcessTree::members_for_sure() {
 constexpr pid_t unseen = 0;
 
 std::vector<pid_t> ProcessTree::alive() {
-    const bool any_child = reaper_.reap();  // one that ended this instant isn't one
-    if (!any_child && orphans_ != Orphans::elsewhere && !cgroup_) return {};
+    if (!cgroup_) {
+        const bool any_child = reaper_.reap();  // one that ended this instant isn't one
+        if (!any_child && orphans_ != Orphans::elsewhere) return {};
+    }
     if (is_visible()) return members_for_sure();
     if (reaper_.is_ours(main_)) return {main_};
     if (orphans_ == Orphans::ours_alone) return {unseen};

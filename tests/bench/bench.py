@@ -8,6 +8,7 @@ import os
 import platform
 import signal
 
+from adopting import adopting
 from draining import close_to_sigterm, crowd, many_draining
 from idle import idle
 from kill_lateness import kill_lateness
@@ -18,7 +19,7 @@ from world import World
 from wrapping import wrapping
 
 MEASURES = {"wrapping": wrapping, "idle": idle, "stop": stop, "drain": close_to_sigterm, "crowd": crowd,
-            "drains": many_draining, "kill": kill_lateness, "size": size}
+            "drains": many_draining, "adopting": adopting, "kill": kill_lateness, "size": size}
 
 
 def measured(name, options):

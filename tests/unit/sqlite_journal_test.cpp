@@ -875,8 +875,14 @@ TEST_CASE_FIXTURE(Keeping, "a flush tells that the last of it could not be writt
         journal->note(small_stop("1", "web"), {});
         CHECK_FALSE(journal->flush(10s));
     }
-    journal->note(small_stop("2", "web"), {});
-    CHECK(journal->flush(10s));
+    const auto written = [this] {
+        journal->note(small_stop("2", "web"), {});  // with it goes what had to wait
+        return journal->flush(10s);
+    };
+    bool is_well = written();
+    const auto until = std::chrono::steady_clock::now() + 20s;  // it tries again after a second
+    while (!is_well && std::chrono::steady_clock::now() < until) is_well = written();
+    CHECK(is_well);
 }
 
 }  // namespace lastcall
