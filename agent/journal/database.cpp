@@ -106,8 +106,8 @@ bool Database::has_its_headers() {
            begins_with(SQLITE_FCNTL_JOURNAL_POINTER, {"\x37\x7f\x06", 3});
 }
 
-void Database::tidy_at_the_end(bool yes) {
-    sqlite3_db_config(database_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, yes ? 0 : 1, nullptr);
+void Database::leave_log_at_the_end() {
+    sqlite3_db_config(database_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 }
 
 Transaction::Transaction(Database& database) : database_(database) {

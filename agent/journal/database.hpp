@@ -52,8 +52,8 @@ class Database {
     /// Whether the file and its write-ahead log still begin as SQLite began them. A look at 20
     /// bytes: pages that are in memory hide it for long when somebody has written over the file.
     bool has_its_headers();
-    /// Whether its end may move what is in the write-ahead log to its place, as SQLite does.
-    void tidy_at_the_end(bool yes);
+    /// Its end won't move what is in the write-ahead log to its place, for which it would wait.
+    void leave_log_at_the_end();
 
  private:
     sqlite3* database_ = nullptr;

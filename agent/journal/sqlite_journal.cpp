@@ -71,7 +71,9 @@ class Clerk {
             jobs = std::exchange(jobs_, {});
             called_ = false;
         }
-        if (jobs.empty() || !std::exchange(tidied_, true)) keeper_.tidy();
+        // Not at the very beginning: the first records would wait for it.
+        const bool first = !std::exchange(called_before_, true);
+        if (jobs.empty() && !first) keeper_.tidy();
         // What is written one after the other is written together; a question sees what came
         // before it.
         for (std::size_t begin = 0, end = 0; begin < jobs.size(); begin = end) {
@@ -130,7 +132,7 @@ class Clerk {
     asio::any_io_executor executor_;
     JournalHealth& health_;
     Keeper keeper_;
-    bool tidied_ = false;
+    bool called_before_ = false;
     std::mutex mutex_;  // guards what follows
     Jobs jobs_;
     std::size_t open_ = 0;

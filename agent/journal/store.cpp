@@ -44,12 +44,11 @@ std::string boot_id() {
     return size == sizeof id ? std::string(id, sizeof id) : std::string();
 }
 
-/// Before anything is written, even where it would only be SQLite tidying up at the end: the file
-/// may be another program's, or a newer agent's.
+/// Before anything is written: the file may be another program's, or a newer agent's. Nor at the
+/// end, by SQLite tidying up: the log is as good as the file, and nobody's end waits for the disk.
 Database& checked(Database& database) {
-    database.tidy_at_the_end(false);
+    database.leave_log_at_the_end();
     check_schema(database);
-    database.tidy_at_the_end(true);
     return database;
 }
 

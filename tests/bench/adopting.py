@@ -2,7 +2,6 @@
 import os
 import signal
 import sqlite3
-import statistics
 import subprocess
 import time
 

@@ -11,6 +11,7 @@ import signal
 from adopting import adopting
 from draining import close_to_sigterm, crowd, many_draining
 from idle import idle
+from journal_cost import journal_cost
 from kill_lateness import kill_lateness
 from size import size
 from stops import stop
@@ -19,7 +20,7 @@ from world import World
 from wrapping import wrapping
 
 MEASURES = {"wrapping": wrapping, "idle": idle, "stop": stop, "drain": close_to_sigterm, "crowd": crowd,
-            "drains": many_draining, "adopting": adopting, "kill": kill_lateness, "size": size}
+            "drains": many_draining, "adopting": adopting, "journal": journal_cost, "kill": kill_lateness, "size": size}
 
 
 def measured(name, options):
