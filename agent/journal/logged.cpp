@@ -160,7 +160,7 @@ class Logged : public Journal {
             fields.push_back({"container", each.name});
             if (each.exit->signal != 0) {
                 fields.push_back({"exitSignal", signal_name(each.exit->signal)});
-            } else {
+            } else if (each.exit->is_known()) {
                 fields.push_back({"exitCode", std::to_string(each.exit->code)});
             }
             if (each.killed_by)

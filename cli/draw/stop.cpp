@@ -132,6 +132,8 @@ std::string history(const Canvas& canvas, const std::vector<api::Stop>& stops) {
         std::vector<std::string> codes;
         for (const api::ContainerEnd& each : stop.containers) {
             if (each.exitCode) codes.push_back(std::to_string(*each.exitCode));
+            const bool unknown = each.reason && each.reason->starts_with("UnknownExitCode");
+            if (unknown) codes.push_back("?");
             if (each.signal) codes.push_back(*each.signal);
         }
         rows.push_back({stop.task, date(stop.requestedAt),

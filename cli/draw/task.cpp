@@ -31,6 +31,8 @@ std::string ends(const api::Task& task) {
     for (const api::Container& each : task.containers) {
         std::string piece;
         if (each.exitCode) piece = fmt::format("exit code {}", *each.exitCode);
+        const bool unknown = each.reason && each.reason->starts_with("UnknownExitCode");
+        if (unknown) piece = "exit code unknown";
         if (each.signal) piece = "ended by " + *each.signal;
         if (piece.empty()) continue;
         pieces.push_back(task.containers.size() > 1 ? each.name + " " + piece : piece);

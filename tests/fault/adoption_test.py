@@ -65,6 +65,7 @@ class Adoption(mortal.MortalTest):
         self.assertEqual(task["containers"][0]["reason"],
                          "UnknownExitCode: it ended while no agent was there to see how")
         self.assertIn("UnknownExitCode", self.agent.ctl("inspect", "web"))
+        self.assertIn("exit code unknown", self.agent.ctl("ps"))
         self.assertEqual(self.agent.stops("web")[0]["outcome"], "exited")
         self.serve()  # its name is free
 
