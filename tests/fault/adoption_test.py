@@ -49,9 +49,9 @@ class Adoption(mortal.MortalTest):
         self.begin()
         self.serve()
         self.kill_and_go_on()
-        os.kill(self.pid, signal.SIGSEGV)
+        os.kill(self.pid, signal.SIGKILL)
         task = self.agent.wait_status("web", "STOPPED")
-        self.assertEqual(task["containers"][0]["signal"], "SIGSEGV")
+        self.assertEqual(task["containers"][0]["signal"], "SIGKILL")
 
     def test_one_that_ended_while_no_agent_lived_is_unknown_and_says_so(self):
         self.begin()
