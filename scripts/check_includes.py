@@ -38,7 +38,7 @@ STOREYS = [
     {"process", "load_balancer", "journal", "connections", "stop_request"},
     {"(parts)"},
     {"stop"},
-    {"life"},
+    {"life", "adoption"},
     {"supervisor"},
 ]
 

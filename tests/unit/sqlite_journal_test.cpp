@@ -834,7 +834,8 @@ TEST_CASE_FIXTURE(Keeping, "the newest ten thousand stops of the last ninety day
         insert into containers (task_id, position, name, pid, reason) select id, 0, 'web', 1, '' from tasks;
     )sql");
     journal = opened();
-    const auto until = std::chrono::steady_clock::now() + 20s;  // the writer tidies up when it rests
+    const auto until =
+        std::chrono::steady_clock::now() + 20s;  // the writer tidies up when it rests
     const auto has_tidied = [this] { return asked("select count(*) from stops") == "9990\n"; };
     while (!has_tidied() && std::chrono::steady_clock::now() < until) {
     }
