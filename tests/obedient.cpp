@@ -280,12 +280,23 @@ class Service {
     bool failing_ = false, leaving_ = false, goodbye_ = false;
 };
 
-/// A descendant that nobody waits for and that ignores SIGTERM. It doesn't outlive a forgetful
-/// test.
+/// A descendant that nobody waits for and that ignores SIGTERM, from our first moment on. It
+/// doesn't outlive a forgetful test.
 void leave_behind(bool own_session) {
-    if (::fork() != 0) return;
+    int ready[2];
+    if (::pipe(ready) != 0) throw std::runtime_error("cannot make a pipe");
+    if (::fork() != 0) {
+        ::close(ready[1]);
+        char nothing = 0;
+        [[maybe_unused]] const auto ended =
+            ::read(ready[0], &nothing, 1);  // when it closes its end
+        ::close(ready[0]);
+        return;
+    }
     if (own_session) ::setsid();
     for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) ::signal(number, SIG_IGN);
+    ::close(ready[0]);
+    ::close(ready[1]);
     ::alarm(120);
     for (;;) ::pause();
 }

@@ -43,6 +43,11 @@ class Manager:
 
 
 class NotifyTest(harness.LiveTest):
+    def run_slow_one(self, agent, milliseconds):
+        service = self.journal("web1")
+        agent.run("web1", *self.obedient(harness.free_port(), "--exit-after-term", milliseconds, journal=service))
+        wait_until(lambda: service.events("listening"), "it to hear signals")
+
     def test_ready_when_the_socket_is_open(self):
         manager = Manager(self)
         agent = Agent(self, NOTIFY_SOCKET=manager.address, wait=False)
@@ -58,8 +63,7 @@ class NotifyTest(harness.LiveTest):
     def test_the_status_is_told_when_it_changes_and_else_nothing(self):
         manager = Manager(self)
         agent = Agent(self, NOTIFY_SOCKET=manager.address)
-        port = harness.free_port()
-        agent.run("web1", *self.obedient(port, "--exit-after-term", 1500))
+        self.run_slow_one(agent, 1500)
         agent.run("web2", "sleep", "60")
         manager.wait("STATUS", "2 tasks: 2 running")
         agent.ctl("stop", "web1", "--detach")
@@ -71,7 +75,7 @@ class NotifyTest(harness.LiveTest):
     def test_a_shutdown_asks_for_its_time_until_it_is_over(self):
         manager = Manager(self)
         agent = Agent(self, NOTIFY_SOCKET=manager.address, ECS_CONTAINER_STOP_TIMEOUT="20s")
-        agent.run("web1", *self.obedient(harness.free_port(), "--exit-after-term", 3500))
+        self.run_slow_one(agent, 3500)
         agent.process.signal(signal.SIGTERM)
         manager.wait("STOPPING", "1")
         extensions = manager.wait("EXTEND_TIMEOUT_USEC", count=3)

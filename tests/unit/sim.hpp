@@ -16,7 +16,8 @@ class VirtualClock final : public Clock {
  public:
     time_point now() const override { return now_; }
     utc_time utc() const override {
-        return utc_time(std::chrono::floor<std::chrono::microseconds>(now_.time_since_epoch()));
+        return utc_time(
+            std::chrono::floor<std::chrono::microseconds>(now_.time_since_epoch() + date_));
     }
     awaitable<void> sleep_until(time_point deadline) override {
         const auto executor = co_await asio::this_coro::executor;
@@ -33,6 +34,8 @@ class VirtualClock final : public Clock {
         for (auto bed = beds_.begin(); bed != beds_.upper_bound(now_); ++bed) bed->second->cancel();
         return true;
     }
+    /// Somebody sets the date: by so much from what it would be.
+    void set_date(duration by) { date_ = by; }
     /// The time at which this world begins.
     void begin(time_point at) { now_ = at; }
     std::size_t sleepers() const { return beds_.size(); }
@@ -49,6 +52,7 @@ class VirtualClock final : public Clock {
         Beds::iterator place;
     };
     time_point now_{};
+    duration date_{};
     Beds beds_;
 };
 

@@ -50,6 +50,18 @@ TEST_CASE_FIXTURE(Stopping, "STOPPED is said when the record is complete, not be
     CHECK(task.last_status == TaskStatus::stopped);
 }
 
+TEST_CASE_FIXTURE(Stopping, "a date that is set back, or forward, moves no deadline") {
+    process.exits_on.clear();
+    sim.at(7s, [this] { sim.clock.set_date(-1h); });
+    sim.at(33s, [this] { sim.clock.set_date(1h); });
+    const auto record = run();
+    CHECK(story(record) == Story{"DEREGISTER 0-0 completed", "DRAIN 0-20 completed",
+                                 "SIGTERM 20-50 timed_out", "SIGKILL 50-50 completed",
+                                 "killed 50"});
+    CHECK(record.phases[2].started_at < record.phases[1].started_at);  // for people, as they set it
+    CHECK(record.stopped_at == record.requested_at + 50s + 1h);
+}
+
 TEST_CASE_FIXTURE(Stopping, "a stubborn process is killed when the stop timeout has passed") {
     process.exits_on.clear();
     const auto record = run();
