@@ -174,7 +174,7 @@ class Logs(harness.LiveTest):
         wait_until(lambda: self.size("chatty.log.1"), "the first cut")
         before = wake_ups(pid, pid)  # of the loop: how often the disk's thread waits is the disk's affair
         assert_stays(lambda: True, "", 5)
-        self.assertLess(wake_ups(pid, pid) - before, 60)
+        self.assertLess(wake_ups(pid, pid) - before, 500)  # of 5,000 lines, not one each
 
 
 if __name__ == "__main__":
