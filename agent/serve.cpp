@@ -150,9 +150,15 @@ int serve(const Options& options, const Inheritance& inherited_by_us, char** arg
         parts.reclaim = [&lock] { lock.renew(); };
         return sqlite_journal(std::move(parts), directory);
     });
-    house.take_over();
-    house.cap_logs();
-    house.open_socket();
+    // Its tasks live already: an agent that can't go on leaves them to the next one, untouched.
+    try {
+        house.take_over();
+        house.cap_logs();
+        house.open_socket();
+    } catch (const std::exception& error) {
+        complain(error.what());
+        house.leave(1);
+    }
     close_inherited_listeners();
     house.log->say(Level::info, from_before ? "Agent serves, upgraded" : "Agent serves",
                    {{"socket", configuration.settings.socket},

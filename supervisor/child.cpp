@@ -44,6 +44,7 @@ class Child final : public Process {
         look_out_for_oom_killer(orphans);
     }
     ~Child() override {
+        strangers_end_.reset();
         if (!status_) reaper_.forget(launched_.pid);
         if (launched_.pidfd != -1) ::close(launched_.pidfd);
     }

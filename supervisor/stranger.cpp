@@ -1,6 +1,5 @@
 #include "supervisor/stranger.hpp"
 
-#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -8,7 +7,6 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <system_error>
 
 #include "supervisor/proc.hpp"
 
@@ -29,14 +27,6 @@ struct PidfdInfo {
 static_assert(sizeof(PidfdInfo) == 64);
 constexpr std::uint64_t info_exit = 1 << 3;
 constexpr unsigned long get_info = _IOWR(0xFF, 11, PidfdInfo);
-
-int duplicate(int descriptor) {
-    const int copy = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
-    if (copy == -1) {
-        throw std::system_error(errno, std::generic_category(), "cannot watch a process");
-    }
-    return copy;
-}
 
 ExitStatus status_in(int wait_status) {
     if (WIFEXITED(wait_status)) return {.code = WEXITSTATUS(wait_status)};
@@ -66,7 +56,7 @@ std::optional<Stranger> find_again(pid_t pid, std::uint64_t start_time) {
 
 StrangersEnd::StrangersEnd(asio::any_io_executor executor, int pidfd, Known unknown,
                            std::function<void(ExitStatus)> ended)
-    : pidfd_(executor, duplicate(pidfd)),
+    : pidfd_(executor, pidfd),
       again_(std::move(executor)),
       pause_(first_pause),
       unknown_(unknown),
@@ -75,6 +65,8 @@ StrangersEnd::StrangersEnd(asio::any_io_executor executor, int pidfd, Known unkn
         if (!error) look();
     });
 }
+
+StrangersEnd::~StrangersEnd() { pidfd_.release(); }
 
 void StrangersEnd::look() {
     PidfdInfo info{.mask = info_exit};

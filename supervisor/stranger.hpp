@@ -34,6 +34,10 @@ class StrangersEnd {
     StrangersEnd(asio::any_io_executor executor, int pidfd, Known unknown,
                  std::function<void(ExitStatus)> ended);
 
+    ~StrangersEnd();  ///< `pidfd` is still the caller's to close
+    StrangersEnd(const StrangersEnd&) = delete;
+    StrangersEnd& operator=(const StrangersEnd&) = delete;
+
  private:
     void look();
 

@@ -104,7 +104,14 @@ awaitable<void> Supervisor::adopt() {
     auto remnants = co_await around.journal.remnants(since);
     std::vector<std::shared_ptr<Life>> tasks;
     for (auto& remnant : remnants) {
-        tasks.push_back(std::make_shared<Life>(around, std::move(remnant)));
+        const std::string name = remnant.task.definition.name;
+        // Caught here: one that can't be supervised (no descriptor is left) hides no other.
+        try {
+            tasks.push_back(std::make_shared<Life>(around, std::move(remnant)));
+        } catch (...) {
+            around.log.say(Level::error, "Task of the journal is not supervised",
+                           {{"task", name}, {"error", failure_text()}});
+        }
     }
     // All of them are there before anything goes on: until then no exit is anybody's.
     for (const auto& task : tasks) {
