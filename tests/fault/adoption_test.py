@@ -245,7 +245,7 @@ class Many(mortal.MortalTest):
     COUNT = 500
 
     def test_five_hundred_tasks_are_adopted_at_once(self):
-        self.begin(AGENT_LOG_LEVEL="warn")
+        self.begin(ECS_LOGLEVEL="warn")
         script = f"for i in $(seq {self.COUNT}); do \"$0\" run --name t$i -- sleep 1000 & [ $((i % 20)) -ne 0 ] || wait; done; wait"
         subprocess.run(["sh", "-c", script, harness.AGENTCTL], check=True, stdout=subprocess.DEVNULL, timeout=120,
                        env=harness.clean_environment(AGENT_SOCKET=self.agent.socket))

@@ -174,7 +174,8 @@ class Logs(harness.LiveTest):
         wait_until(lambda: self.size("chatty.log.1"), "the first cut")
         before = wake_ups(pid, pid)  # of the loop: how often the disk's thread waits is the disk's affair
         assert_stays(lambda: True, "", 5)
-        self.assertLess(wake_ups(pid, pid) - before, 500)  # of 5,000 lines, not one each
+        # A look a second, a cut a second: the copy's own writes are heard too, some ten times each.
+        self.assertLess(wake_ups(pid, pid) - before, 100)
 
 
 if __name__ == "__main__":
