@@ -23,7 +23,7 @@ bool is_of_the_disk(const std::error_code& error) {
 }
 
 bool same_file(int descriptor, const std::string& path) {
-    struct stat ours{}, there{};
+    struct stat ours = {}, there = {};
     return ::fstat(descriptor, &ours) == 0 && ::stat(path.c_str(), &there) == 0 &&
            ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }

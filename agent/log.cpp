@@ -58,7 +58,7 @@ class Output {
     }
 
     static Kind kind_of(int descriptor) {
-        struct stat status{};
+        struct stat status = {};
         if (::fstat(descriptor, &status) != 0) return Kind::never_waits;
         // Opened again, a file would be written from its beginning, over what the task writes.
         if (S_ISREG(status.st_mode)) return Kind::never_waits;

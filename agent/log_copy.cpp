@@ -34,7 +34,7 @@ class File {
     File& operator=(const File&) = delete;
     int get() const { return descriptor_; }
     std::uint64_t size() const {
-        struct stat status{};
+        struct stat status = {};
         if (::fstat(descriptor_, &status) == -1) throw failure("look at it");
         return static_cast<std::uint64_t>(status.st_size);
     }
@@ -55,7 +55,7 @@ class LogCopies::Copy {
           from_(::openat(place, name_.c_str(),
                          O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY),
                 "open it") {
-        struct stat status{};
+        struct stat status = {};
         if (::fstat(from_.get(), &status) == -1 || !S_ISREG(status.st_mode)) {
             throw std::runtime_error("it is no regular file");
         }
@@ -161,7 +161,7 @@ void LogCopies::look() {
     if (!entries) throw failure("read it");
     while (const dirent* entry = ::readdir(entries)) {
         if (!std::string_view(entry->d_name).ends_with(".log")) continue;
-        struct stat status{};
+        struct stat status = {};
         if (::fstatat(place_, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == -1) continue;
         if (!S_ISREG(status.st_mode)) {
             complain_(directory_ + "/" + entry->d_name, "it is no regular file");

@@ -42,13 +42,6 @@ void for_each_deepest_first(const std::string& path,
     each(path);
 }
 
-/// As /proc/PID/cgroup has a path of the mount in which our own is `ours`.
-std::string inside(const std::string& ours, const std::string& path) {
-    const std::string own = proc::cgroup_of(::getpid());
-    const auto mount = ours.size() - (own == "/" ? 0 : own.size());
-    return mount <= path.size() ? path.substr(mount) : path;
-}
-
 }  // namespace
 
 std::unique_ptr<Cgroup> Cgroup::make(asio::any_io_executor executor, const std::string& name) {
@@ -67,8 +60,6 @@ std::unique_ptr<Cgroup> Cgroup::find(asio::any_io_executor executor, const std::
 }
 
 std::unique_ptr<Cgroup> Cgroup::open(asio::any_io_executor executor, const std::string& path) {
-    const auto ours = own_cgroup("cgroup2");
-    if (!ours) return nullptr;
     const int directory = ::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
     const int events = ::open((path + "/cgroup.events").c_str(), O_RDONLY | O_CLOEXEC);
     if (directory == -1 || events == -1) {
@@ -76,16 +67,11 @@ std::unique_ptr<Cgroup> Cgroup::open(asio::any_io_executor executor, const std::
         if (events != -1) ::close(events);
         return nullptr;
     }
-    return std::unique_ptr<Cgroup>(
-        new Cgroup(std::move(executor), path, inside(*ours, path), directory, events));
+    return std::unique_ptr<Cgroup>(new Cgroup(std::move(executor), path, directory, events));
 }
 
-Cgroup::Cgroup(asio::any_io_executor executor, std::string path, std::string inside, int directory,
-               int events)
-    : path_(std::move(path)),
-      inside_(std::move(inside)),
-      directory_(directory),
-      events_(std::move(executor), events) {}
+Cgroup::Cgroup(asio::any_io_executor executor, std::string path, int directory, int events)
+    : path_(std::move(path)), directory_(directory), events_(std::move(executor), events) {}
 
 Cgroup::~Cgroup() {
     for_each_deepest_first(path_, [](const std::string& each) { ::rmdir(each.c_str()); });
@@ -114,16 +100,6 @@ std::vector<pid_t> Cgroup::members() const {
 bool Cgroup::kill() const { return write_to(path_ + "/cgroup.kill", "1"); }
 
 void Cgroup::thaw() const { write_to(path_ + "/cgroup.freeze", "0"); }
-
-std::optional<bool> Cgroup::holds(pid_t pid) const {
-    const std::string where = proc::cgroup_of(pid);
-    if (where == inside_ || where.starts_with(inside_ + "/")) return true;
-    // "lastcall-ID-NAME" stands beside others that begin so.
-    const auto name = inside_.rfind('/') + 1;
-    const auto beside = inside_.substr(0, inside_.find('-', name) + 1);
-    if (where.starts_with(beside)) return false;
-    return std::nullopt;
-}
 
 awaitable<void> Cgroup::changed() {
     // To read is to have seen: only what comes later is told (cgroups(7), cgroup.events).

@@ -36,9 +36,6 @@ class Cgroup {
     bool is_populated() const;
     /// Those alive in it, and in what they have made below it.
     std::vector<pid_t> members() const;
-    /// Whether a process is in it, or below, or in another that we have made beside it; nullopt: it
-    /// is elsewhere.
-    std::optional<bool> holds(pid_t pid) const;
     /// SIGKILL to all at once, so that no fork escapes. False where the kernel can't (before 5.14).
     bool kill() const;
     /// A frozen process hears nothing.
@@ -50,11 +47,9 @@ class Cgroup {
     void remove();
 
  private:
-    Cgroup(asio::any_io_executor executor, std::string path, std::string inside, int directory,
-           int events);
+    Cgroup(asio::any_io_executor executor, std::string path, int directory, int events);
 
     std::string path_;
-    std::string inside_;  ///< as /proc/PID/cgroup has it
     int directory_;
     asio::posix::stream_descriptor events_;
 };

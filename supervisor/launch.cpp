@@ -139,7 +139,7 @@ int open_for(const std::string& path, int flags) {
 /// nobody reads) isn't written to, and nobody waits for it.
 int open_log(const std::string& path) {
     const int file = open_for(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK);
-    struct stat status{};
+    struct stat status = {};
     if (::fstat(file, &status) == -1 || !S_ISREG(status.st_mode)) {
         ::close(file);
         throw LaunchError(EINVAL, fmt::format("cannot log to '{}': it is no regular file", path),

@@ -128,7 +128,7 @@ std::set<std::uint64_t> Ports::sockets_of_the_tree() {
 std::set<std::uint64_t> Ports::own_cgroups() const {
     std::set<std::uint64_t> ids;
     for (const auto* process : processes_) {
-        struct stat status{};
+        struct stat status = {};
         const std::string folder = process->cgroup();
         if (!folder.empty() && ::stat(folder.c_str(), &status) == 0) ids.insert(status.st_ino);
     }

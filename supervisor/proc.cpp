@@ -118,8 +118,8 @@ std::uint64_t identity_of(pid_t pid) {
     constexpr auto pidfs = 0x50494446;  // linux/magic.h, since 6.9
     const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
     if (pidfd == -1) return start_of(pid);
-    struct statfs kind{};
-    struct stat self{};
+    struct statfs kind = {};
+    struct stat self = {};
     const bool unique =
         ::fstatfs(pidfd, &kind) == 0 && kind.f_type == pidfs && ::fstat(pidfd, &self) == 0;
     ::close(pidfd);

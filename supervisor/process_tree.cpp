@@ -112,7 +112,6 @@ std::vector<pid_t> marked(const std::string& mark) {
 bool ProcessTree::is_our_orphan(pid_t child) {
     if (reaper_.is_ours(child)) return false;  // another container's main process, or a helper
     if (orphans_ == Orphans::ours_alone) return true;
-    if (const auto held = cgroup_ ? cgroup_->holds(child) : std::nullopt) return *held;
     // Nobody else can have its number as a group while the main process has it.
     if (reaper_.is_ours(main_) && ::getpgid(child) == main_) return true;
     return reaper_.kinship.task_of(orphan(child)) == mark_;

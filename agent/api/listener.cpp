@@ -92,7 +92,7 @@ Descriptor lock_directory_of(const std::string& path) {
 /// Unlinks what a dead agent left at `path`; refuses if somebody listens there, or if it is no
 /// socket at all.
 void clear_the_way(const std::string& path) {
-    struct stat status{};
+    struct stat status = {};
     if (::lstat(path.c_str(), &status) != 0) {
         if (errno == ENOENT) return;
         refuse(path, errno);
@@ -154,14 +154,14 @@ Listener::Listener(asio::any_io_executor executor, std::string path)
         socket = listen_on(path_);
     }
     acceptor_.assign(asio::local::stream_protocol(), socket);
-    struct stat status{};
+    struct stat status = {};
     if (::lstat(path_.c_str(), &status) != 0) refuse(path_, errno);
     device_ = status.st_dev;
     inode_ = status.st_ino;
 }
 
 Listener::~Listener() {
-    struct stat status{};
+    struct stat status = {};
     if (::lstat(path_.c_str(), &status) != 0) return;
     if (status.st_dev == device_ && status.st_ino == inode_) ::unlink(path_.c_str());
 }

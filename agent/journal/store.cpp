@@ -61,7 +61,7 @@ Database& prepared(Database& database, Access access) {
 }
 
 std::optional<std::pair<std::uint64_t, std::uint64_t>> identity_of(const std::string& path) {
-    struct stat status{};
+    struct stat status = {};
     if (::stat(path.c_str(), &status) != 0) return std::nullopt;
     return std::pair<std::uint64_t, std::uint64_t>(status.st_dev, status.st_ino);
 }
@@ -111,14 +111,14 @@ void make_journal_file(const std::string& directory, const std::string& path) {
     const int file =
         ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
     if (file < 0) throw std::system_error(errno, std::generic_category());
-    struct stat status{};
+    struct stat status = {};
     const bool regular = ::fstat(file, &status) == 0 && S_ISREG(status.st_mode);
     ::close(file);
     if (!regular) throw std::runtime_error("it is no regular file");
 }
 
 std::unique_ptr<Store> read_only_store(const std::string& path) {
-    struct stat status{};
+    struct stat status = {};
     if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return nullptr;
     for (const auto access : {Access::read, Access::read_alone, Access::read_frozen}) {
         // Caught here: the next way needs less.

@@ -34,7 +34,7 @@ class LogFile {
         return end;
     }
     bool same_as(const LogFile& other) const {
-        struct stat one{}, two{};
+        struct stat one = {}, two = {};
         return ::fstat(file_, &one) == 0 && ::fstat(other.file_, &two) == 0 &&
                one.st_dev == two.st_dev && one.st_ino == two.st_ino;
     }

@@ -69,13 +69,17 @@ class Adoption(mortal.MortalTest):
         self.assertEqual(self.agent.stops("web")[0]["outcome"], "exited")
         self.serve()  # its name is free
 
-    def test_a_stranger_with_its_number_is_never_touched(self):
+    def left_to_a_stranger(self):
+        """The agent is dead, and so is its task; somebody else runs."""
         self.begin()
         self.serve()
         self.kill_agent()
         os.kill(self.pid, signal.SIGKILL)
         self.gone_at(self.pid)
-        stranger = self.start("stranger", ["sleep", "600"])
+        return self.start("stranger", ["sleep", "600"])
+
+    def test_a_stranger_with_its_number_is_never_touched(self):
+        stranger = self.left_to_a_stranger()
         with sqlite3.connect(self.agent.data / "journal.db") as journal:
             journal.execute("update containers set pid = ?", (stranger.pid,))
         journal.close()
@@ -85,12 +89,7 @@ class Adoption(mortal.MortalTest):
         self.assertTrue(stranger.running())
 
     def test_after_a_reboot_even_the_same_number_and_start_are_a_stranger(self):
-        self.begin()
-        self.serve()
-        self.kill_agent()
-        os.kill(self.pid, signal.SIGKILL)
-        self.gone_at(self.pid)
-        stranger = self.start("stranger", ["sleep", "600"])
+        stranger = self.left_to_a_stranger()
         start = pathlib.Path(f"/proc/{stranger.pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
         with sqlite3.connect(self.agent.data / "journal.db") as journal:
             journal.execute("update containers set pid = ?, start_time = ?", (stranger.pid, start))

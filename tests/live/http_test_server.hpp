@@ -195,7 +195,7 @@ inline std::size_t count(std::string_view text, std::string_view part) {
 }
 
 inline unsigned mode_of(const std::string& path) {
-    struct stat status{};
+    struct stat status = {};
     return ::stat(path.c_str(), &status) == 0 ? status.st_mode & 07777u : 0;
 }
 

@@ -51,7 +51,7 @@ struct DualStack {
 
 template <class Socket>
 std::uint64_t inode_of(Socket& socket) {
-    struct stat self{};
+    struct stat self = {};
     REQUIRE(::fstat(socket.native_handle(), &self) == 0);
     return self.st_ino;
 }

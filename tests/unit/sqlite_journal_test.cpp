@@ -612,7 +612,7 @@ TEST_CASE_FIXTURE(Keeping, "what can't be a journal's place is said with its nam
 TEST_CASE_FIXTURE(Keeping, "what holds secrets is its owner's alone") {
     const auto place = directory / "a/b";
     const auto deep = opened(place);
-    struct stat status{};
+    struct stat status = {};
     for (const auto& name : {"", "/journal.db", "/journal.db-wal", "/journal.db-shm"}) {
         REQUIRE(::stat((place + name).c_str(), &status) == 0);
         CHECK((status.st_mode & 0077) == 0);
