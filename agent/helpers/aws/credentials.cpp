@@ -104,7 +104,7 @@ void CredentialChain::distrust(const Credentials& credentials) {
 
 awaitable<Credentials> CredentialChain::get(Note note) {
     if (fresh()) co_return *kept_;
-    if (!looking_ || looking_->landed()) {
+    if (!looking_ || !looking_->open()) {
         looking_ = std::make_shared<Flight<Credentials>>(executor_);
         auto work = look();
         gate_.spawn(Flight<Credentials>::fly(looking_, std::move(work)), nullptr);

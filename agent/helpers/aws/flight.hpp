@@ -25,7 +25,8 @@ class Flight {
         if (failure_) std::rethrow_exception(failure_);
         co_return *result_;
     }
-    bool landed() const { return landed_.is_set(); }
+    /// Whether one more may still come aboard.
+    bool open() const { return !landed_.is_set() && !deserted_.is_set(); }
     void note(const std::string& text) const {
         for (const auto& each : aboard_) each(text);
     }
@@ -34,7 +35,8 @@ class Flight {
     static awaitable<void> fly(std::shared_ptr<Flight> flight, awaitable<Result> work) {
         try {
             auto result = co_await unless(flight->deserted_.wait(), std::move(work));
-            if (result) flight->result_ = std::move(*result);
+            if (!result) throw Failure("nobody waits for it any more", true);
+            flight->result_ = std::move(*result);
         } catch (...) {  // it is thrown to everybody aboard
             flight->failure_ = std::current_exception();
         }
@@ -47,7 +49,7 @@ class Flight {
             : flight(which), place(which.aboard_.insert(which.aboard_.end(), std::move(note))) {}
         ~Seat() {
             flight.aboard_.erase(place);
-            if (flight.aboard_.empty() && !flight.landed()) flight.deserted_.set();
+            if (flight.aboard_.empty() && !flight.landed_.is_set()) flight.deserted_.set();
         }
         Seat(const Seat&) = delete;
         Seat& operator=(const Seat&) = delete;

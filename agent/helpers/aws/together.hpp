@@ -48,7 +48,7 @@ class Together {
     };
 
     std::shared_ptr<Call> open() {
-        if (next_) return next_;
+        if (next_ && next_->flight->open()) return next_;
         next_ = std::make_shared<Call>(executor_);
         auto work = depart(next_);
         gate_.spawn(Flight<Result>::fly(next_->flight, std::move(work)), nullptr);
