@@ -21,17 +21,19 @@ class DataPlane:
     (`pool="kept"`); at the end of the delay all is cut, as an ALB does it. In mode "tcp" (an NLB) the
     connections are the clients' own.
     Every target is taken to be at 127.0.0.1, unless its id is a loopback address or `addresses` has it.
-    `check`: seconds between health checks (`GET path`); 0: none, every target is healthy.
+    `check`: seconds between health checks (`GET path`); 0: none, every target is healthy. There is room
+    for `slots` targets: servers of HAProxy's configuration, since one that is added at run time pools nothing.
     """
 
     def __init__(self, aws, test, still=0.0, pool="dropped", mode="http", check=0.0, path="/health", addresses=None,
-                 backend=()):
+                 backend=(), slots=32):
         if pool not in ("dropped", "kept"):
             raise ValueError(f"pool is dropped or kept, not {pool}")
         self.aws, self.still, self.pool, self.check = aws, still, pool, check
-        self.addresses, self.servers = dict(addresses or {}), {}
+        self.addresses, self.servers, self.lives = dict(addresses or {}), {}, {}
         self.port, number = harness.free_port(), len(test.processes)
         self.socket, config = test.dir / f"plane{number}.sock", test.dir / f"plane{number}.cfg"
+        checks = f"check inter {int(check * 1000)}ms fall 2 rise 1" if check else ""
         lines = [f"option httpchk GET {path}"] * (check > 0) + list(backend)
         config.write_text(f"""
 global
@@ -47,39 +49,38 @@ frontend front
     default_backend web
 backend web
     balance roundrobin
-{"".join(f"    {line}" + chr(10) for line in lines)}""".lstrip())
+{"".join(f"    {line}" + chr(10) for line in lines)}\
+    server-template t {slots} 127.0.0.1:1 disabled pool-purge-delay 1h {checks}
+""".lstrip())
         self.process = test.start("plane", [harness.HAPROXY, "-q", "-db", "-f", config])
         harness.wait_until(self._answers, "the data plane")
 
     def facts(self, target, port):
         """Of a target's server: its status, requests in flight, queued, and idle connections in the pool."""
-        return self._facts(self._name(target, port))
+        return self._facts(self.servers.get((target, port)))
 
     def wait_up(self, target, port):
         """Until it is sent requests."""
         harness.wait_until(lambda: re.match("UP|no check", self.facts(target, port).status), f"{target}:{port} to be up")
 
     def register(self, target, port):
-        name = self._name(target, port)
-        if name in self.servers:
-            self._tell(f"set server web/{name} state ready")
-        else:
+        name = self.servers.get((target, port))
+        if name is None:
+            name = self.servers[target, port] = f"t{len(self.servers) + 1}"
             address = self.addresses.get(target) or (target if target.startswith("127.") or target == "::1"
                                                      else "127.0.0.1")
-            checks = f"check inter {int(self.check * 1000)}ms fall 2 rise 1" if self.check else ""
-            self._tell(f"add server web/{name} {address}:{port} pool-purge-delay 1h {checks}")
-            if checks:
-                self._tell(f"enable health web/{name}")
-            self._tell(f"enable server web/{name}")
-        self.servers[name] = self.servers.get(name, 0) + 1
+            if "No such server" in self.ask(f"set server web/{name} addr {address} port {port}"):
+                raise AssertionError("the data plane has no slot left")
+        self._tell(f"set server web/{name} state ready")
+        self.lives[name] = self.lives.get(name, 0) + 1
 
     def deregister(self, target, port, until, cuts):
         """`until`: when its delay is over; `cuts`: whether what is open then is cut."""
-        name = self._name(target, port)
-        life = self.servers.get(name)
+        name = self.servers.get((target, port))
+        life = self.lives.get(name)
 
         def still_out(action):
-            return lambda: action(name) if self.servers.get(name) == life else None
+            return lambda: action(name) if self.lives.get(name) == life else None
 
         begin = self.aws.clock.now() + self.still
         if begin < until:
@@ -97,11 +98,11 @@ backend web
     def _drain(self, name):
         self._tell(f"set server web/{name} state drain")
         if self.pool == "dropped":
-            self._drop(name, self.servers[name])
+            self._drop(name, self.lives[name])
 
     def _drop(self, name, life):
         """MAINT drops the pool; what was in flight then has come back to it: so until nothing is there."""
-        if self.servers.get(name) != life:
+        if self.lives.get(name) != life:
             return
         facts = self._facts(name)
         if facts.scur == facts.qcur == 0:
@@ -117,10 +118,6 @@ backend web
     def _cut(self, name):
         self._tell(f"set server web/{name} state maint")
         self._tell(f"shutdown sessions server web/{name}")
-
-    @staticmethod
-    def _name(target, port):
-        return re.sub(r"[^\w.-]", "_", f"{target}_{port}")
 
     def _facts(self, name):
         names = []
@@ -141,7 +138,7 @@ backend web
 
     def _tell(self, line):
         answer = self.ask(line).strip()
-        if answer and answer != "New server registered.":
+        if answer:
             raise AssertionError(f"HAProxy answered '{line}' with '{answer}'")
 
     def ask(self, line):

@@ -17,6 +17,7 @@ import tempfile
 from .api import Api
 from .autoscaling import AutoScaling, Hook
 from .clock import Clock
+from .data_plane import DataPlane
 from .elb import Elb, LoadBalancer
 from .elbv2 import Elbv2, TargetGroup
 from .metadata import Containers, Imds
@@ -65,7 +66,6 @@ class Aws:
 
     def data_plane(self, **facts):
         """An HAProxy of the test's; see `DataPlane`. Given to `serve` of a target group or load balancer."""
-        from .data_plane import DataPlane
         return DataPlane(self, self.test, **facts)
 
     def count(self, action, **facts):
