@@ -10,8 +10,8 @@
 namespace lastcall::aws {
 namespace {
 
-// The agent takes who isn't heard of for 10 s for hung.
-constexpr auto silence = 5s, longest_check = 9s;
+// The agent takes who isn't heard of for 10 s for hung; who watches, for a minute and more.
+constexpr Clock::duration silence = 5s, watching_silence = 30s, longest_check = 9s;
 constexpr auto longest_finish = 1500ms;
 
 /// "cannot deregister 10.0.0.5:8080 of target group web", for people; without the target, if the
@@ -66,6 +66,7 @@ void Session::begin(Request request) {
     }
     const Place place = underway_.try_emplace(request.id, executor_).first;
     place->second.said = clock_.now();
+    place->second.silence = request.verb == Verb::watch ? watching_silence : silence;
     gate_.spawn(handle(std::move(request), place), [this](std::exception_ptr failure) {
         try {
             std::rethrow_exception(failure);
@@ -112,10 +113,10 @@ awaitable<void> Session::handle(Request request, Place place) {
 awaitable<void> Session::until_cancelled(Place place) {
     for (;;) {
         auto cancelled = done(place->second.cancelled.wait());
-        const auto next = after(place->second.said, silence);
+        const auto next = after(place->second.said, place->second.silence);
         const auto asked = co_await before(clock_, next, std::move(cancelled));
         if (asked) co_return;
-        if (clock_.now() < after(place->second.said, silence)) continue;
+        if (clock_.now() < after(place->second.said, place->second.silence)) continue;
         if (place->second.state.empty()) {
             say(place, note_line(place->first, "waiting for AWS"));
         } else {
@@ -165,9 +166,11 @@ awaitable<std::string> Session::check(std::int64_t id, TargetUrl url, Place plac
         co_await before(clock_, after(clock_.now(), longest_check), std::move(checking));
     if (known) co_return known_line(id, *known);
     const std::string& last = place->second.last_note;
-    throw Failure(fmt::format("there is no answer after {} s{}{}", longest_check.count(),
-                              last.empty() ? "" : ": ", last),
-                  true);
+    throw Failure(
+        fmt::format("there is no answer after {} s{}{}",
+                    std::chrono::duration_cast<std::chrono::seconds>(longest_check).count(),
+                    last.empty() ? "" : ": ", last),
+        true);
 }
 
 awaitable<void> Session::finish() {
