@@ -11,8 +11,8 @@ namespace {
 
 std::string document(const std::string& key, Clock::duration expires) {
     return fmt::format(
-        "{{\"Code\":\"Success\",\"AccessKeyId\":\"{}\",\"SecretAccessKey\":\"s\","
-        "\"Token\":\"t\",\"Expiration\":\"{}\"}}",
+        "{{\"Code\":\"Success\",\"AccessKeyId\":\"{}\",\"SecretAccessKey\":\"a-secret\","
+        "\"Token\":\"a-token\",\"Expiration\":\"{}\"}}",
         key,
         utc_seconds_text(
             Clock::utc_time(std::chrono::duration_cast<std::chrono::seconds>(expires))));
@@ -260,7 +260,7 @@ TEST_CASE("credentials travel without TLS to this machine and ECS's addresses al
     for (const char* good : {"http://127.0.0.1:8080/c", "http://localhost/c", "http://[::1]:80/c",
                              "https://any.example/c", "http://169.254.170.2/c",
                              "http://169.254.170.23/v1/credentials", "http://127.1.2.3/c"}) {
-        CAPTURE(good);
+        INFO(std::string(good));
         variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = good;
         const auto request = container_credentials(around);
         REQUIRE(request);
@@ -270,7 +270,7 @@ TEST_CASE("credentials travel without TLS to this machine and ECS's addresses al
          {"http://10.0.0.1/c", "http://127.0.0.1.evil.example/c", "http://evil.example/",
           "ftp://127.0.0.1/", "http://127.0.0.1@evil.example/", "/relative",
           "http://169.254.169.254/"}) {
-        CAPTURE(bad);
+        INFO(std::string(bad));
         variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = bad;
         CHECK_THROWS_AS(container_credentials(around), Failure);
     }

@@ -109,10 +109,17 @@ struct AwsWorld {
     }
     void close() {
         if (!made) return;
-        made->gate.cancel();
-        sim.run(made->gate.close());
+        sim.run(leave(made->gate));
         CHECK(sim.clock.sleepers() == 0);
         made.reset();
+    }
+
+    /// On the loop, as in the program: outside of it Asio would post the cancellation, to somebody
+    /// who may have left by then.
+    static awaitable<void> leave(Gate& gate) {
+        gate.cancel();
+        auto closing = gate.close();
+        co_await std::move(closing);
     }
 
     /// Metadata by URL, services by action; what isn't there can't be reached.

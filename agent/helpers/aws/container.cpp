@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <boost/asio/ip/address_v4.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
 #include <boost/url/parse.hpp>
@@ -40,21 +41,24 @@ json::array elements(const json::value& value, const char* key) {
 }
 
 /// Where credentials may be fetched from without TLS.
-bool trusted(const boost::urls::url_view& url) {
-    const std::string host(url.host());
+bool trusted(const std::string& host) {
     constexpr std::array known = {"localhost", "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]",
                                   "[::1]"};
     for (const char* each : known) {
         if (host == each) return true;
     }
-    return url.host_type() == boost::urls::host_type::ipv4 && host.starts_with("127.");
+    boost::system::error_code error;
+    const auto address = asio::ip::make_address_v4(host, error);
+    return !error && address.is_loopback();
 }
 
 std::string trusted_url(const std::string& text) {
     const auto url = boost::urls::parse_uri(text);
-    const bool whole = url && !url->host().empty() && !url->has_userinfo();
+    // Boost.URL 1.81 takes http://127.0.0.1.example.org for the host 127.0.0.1 and a path.
+    const bool whole = url && !url->host().empty() && !url->has_userinfo() &&
+                       (url->path().empty() || url->path().front() == '/');
     if (whole && url->scheme() == "https") return text;
-    if (whole && url->scheme() == "http" && trusted(*url)) return text;
+    if (whole && url->scheme() == "http" && trusted(std::string(url->host()))) return text;
     throw Failure(
         fmt::format("AWS_CONTAINER_CREDENTIALS_FULL_URI is {}, expected https://… or http to "
                     "a loopback address, 169.254.170.2 or 169.254.170.23",

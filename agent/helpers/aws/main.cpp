@@ -90,6 +90,9 @@ struct Helper {
 
 void serve() {
     std::signal(SIGPIPE, SIG_IGN);
+    if (::isatty(STDIN_FILENO) == 1) {
+        complain("agent-lb-aws: the agent starts this; requests are read from here (see --help)");
+    }
     asio::io_context io(1);
     Helper helper(io.get_executor());
     std::exception_ptr failure;

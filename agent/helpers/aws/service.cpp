@@ -33,9 +33,11 @@ std::string domain_of(const std::string& region) {
 
 std::string checked(std::string url, const std::string& from) {
     const auto parsed = boost::urls::parse_uri(url);
+    // Boost.URL 1.81 takes http://127.0.0.1.example.org for the host 127.0.0.1 and a path.
     const bool good = parsed && (parsed->scheme() == "https" || parsed->scheme() == "http") &&
                       !parsed->host().empty() && !parsed->has_userinfo() && !parsed->has_query() &&
-                      !parsed->has_fragment();
+                      !parsed->has_fragment() &&
+                      (parsed->path().empty() || parsed->path().front() == '/');
     if (!good) {
         throw Failure(fmt::format("{} is {}, expected http://… or https://…", from, quoted(url)),
                       false);
