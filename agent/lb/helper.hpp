@@ -68,6 +68,7 @@ class Helper {
     awaitable<void> write(Life& life);
     awaitable<void> pass_errors_on(Life& life);
     awaitable<void> miss(Life& life);
+    awaitable<void> outlive(Life& life);
     void hear(Life& life, const std::string& line);
     void hear(Life& life, Answer answer);
     std::string requests(Life& life);
