@@ -134,8 +134,16 @@ class NoTasksOwn(HelperTest):
     """The helper, and whatever it leaves behind, is no part of the task's process tree."""
 
     def test_what_it_leaves_behind_keeps_no_task_from_being_stopped(self):
+        self.stop_beside_an_orphan()
+        self.assertEqual(len(self.heard("start")), 1)
+
+    def test_nor_does_what_holds_its_output_open(self):
+        self.stop_beside_an_orphan(deregister={"exit": 1, "life": 1})
+        self.assertEqual(len(self.heard("start")), 2)
+
+    def stop_beside_an_orphan(self, **moments):
         self.quiet()
-        self.manners(check={"leave_behind": True, "life": 1}, deregister={"exit": 1, "life": 1}, **KNOWS)
+        self.manners(check={"leave_behind": True, "life": 1}, **moments, **KNOWS)
         run = self.agent_run(*self.obedient(self.port), AGENT_HELPER_PATH=self.programs, AGENT_LOAD_BALANCERS=URL)
         wait_until(lambda: self.heard(do="register"), "the registration")
         child = self.heard("left")[0]["child"]

@@ -40,7 +40,9 @@ def behave(moment, **more):
     if text := wish.get("stderr"):
         print(text, file=sys.stderr, flush=True)
     if "leave_behind" in wish:
-        note(event="left", child=subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL).pid)
+        # An orphan, which holds our output open.
+        subprocess.run(["sh", "-c", f"sleep 600 </dev/null & echo $! >{HERE}/left"], check=True)
+        note(event="left", child=int((HERE / "left").read_text()))
     if "write" in wish:
         os.write(1, wish["write"].encode() * wish.get("times", 1))
     if "answer" in wish:
