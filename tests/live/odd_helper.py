@@ -41,7 +41,7 @@ def behave(moment, **more):
         print(text, file=sys.stderr, flush=True)
     if "leave_behind" in wish:
         # An orphan, which holds our output open.
-        subprocess.run(["sh", "-c", f"sleep 600 </dev/null & echo $! >{HERE}/left"], check=True)
+        subprocess.run(["sh", "-c", f"trap '' TERM; sleep 600 </dev/null & echo $! >{HERE}/left"], check=True)
         note(event="left", child=int((HERE / "left").read_text()))
     if "write" in wish:
         os.write(1, wish["write"].encode() * wish.get("times", 1))
