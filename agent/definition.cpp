@@ -35,6 +35,7 @@ constexpr Override overrides[] = {
     {&api::RunRequest::deregistrationDelay, "deregistration-delay",
      [](StopSettings& to, const StopSettings& from) {
          to.deregistration_delay = from.deregistration_delay;
+         to.delay_is_chosen = from.delay_is_chosen;
      }},
     {&api::RunRequest::deregisterTimeout, "deregister-timeout",
      [](StopSettings& to, const StopSettings& from) {

@@ -9,6 +9,7 @@
 
 #include "agent/announcing.hpp"
 #include "agent/definition.hpp"
+#include "agent/helper_program.hpp"
 #include "agent/log_cap.hpp"
 #include "agent/utc.hpp"
 #include "supervisor/proc.hpp"
@@ -81,7 +82,8 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
                               if (changed) changed();
                           })),
       sockets_(io.get_executor(), *clock, *log),
-      load_balancers_(io.get_executor(), *clock, *log, configuration.settings.helper_path),
+      load_balancers_(io.get_executor(), *clock, *log, configuration.settings.helper_path,
+                      helper_starter(io.get_executor(), reaper, inherited)),
       launcher_(
           child_launcher(io.get_executor(), reaper, inherited,
                          role.mode == Role::Mode::run ? Orphans::ours_alone : Orphans::marked)),
@@ -151,6 +153,7 @@ void House::run(awaitable<void> work) {
 awaitable<void> House::live(awaitable<void> work) {
     if (server_) serving_.spawn(server_->serve(), failed("Control socket failed"));
     co_await std::move(work);
+    co_await load_balancers_.close();
     if (server_) {
         serving_.cancel();
         co_await serving_.close();

@@ -15,8 +15,8 @@ ALLOWED = {
     "agent/": ["agent/", "supervisor/"],
     "agent/config/": ["agent/config/", "agent/level.hpp", "supervisor/"],
     "agent/lb/": ["agent/lb/", "agent/config/duration.hpp", "agent/config/typing_error.hpp",
-                  "agent/inherited_listeners.hpp"]
-    + [f"supervisor/{name}.hpp" for name in ("load_balancer", "clock", "await", "process", "task", "log")],
+                  "agent/config/secrets.hpp", "agent/utc.hpp", "agent/inherited_listeners.hpp"]
+    + [f"supervisor/{name}.hpp" for name in ("load_balancer", "clock", "await", "process", "task", "log", "vocabulary")],
     "agent/journal/": ["agent/journal/", "agent/config/", "agent/disk.hpp", "agent/log.hpp", "agent/utc.hpp", "supervisor/"],
     # How the journal is, not what is in it.
     "agent/api/": ["agent/api/", "agent/config/", "agent/journal/health.hpp", "agent/log.hpp", "agent/utc.hpp", "supervisor/"],

@@ -63,9 +63,8 @@ Life::Life(Surroundings& around, Remnant remnant)
             if (!watch.registered || !watch.membership.registers) continue;
             // Caught here: then it is registered anew, which tells the trouble.
             try {
-                auto& [url, load_balancer, target, knows, registers, drain, port, timeout, settle,
-                       poll] = watch.membership;
-                load_balancer->take_over(target, TargetState::healthy);
+                const auto& membership = watch.membership;
+                membership.load_balancer->take_over(membership.target, TargetState::healthy);
             } catch (...) {
                 watch.registered = false;
             }

@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "supervisor/drain.hpp"
+#include "supervisor/registration.hpp"
 
 // DEREGISTER: the first half of leaving.
 namespace lastcall {
@@ -36,6 +38,7 @@ awaitable<void> Leaving::deregister(Watch& watch) {
     const auto phase = co_await recorder.begin(Phase::deregister, "", detail);
     const auto until = after(recorder.started(phase), settings.deregister_timeout);
     if (goes_on) take_over(watch);
+    if (!watch.introduced) asking_.spawn(get_to_know(watch), {});
 
     std::optional<std::optional<bool>> told_in_time;
     std::string failure;
@@ -80,17 +83,28 @@ void Leaving::note_who_is_open(Watch& watch) {
 
 /// The agent before us was telling it, or had told it.
 void Leaving::take_over(Watch& watch) {
-    const auto& [url, load_balancer, target, knows, registers, drain, port, timeout, settle, poll] =
-        watch.membership;
+    const auto& membership = watch.membership;
     // Caught here: who is asked next meets the same trouble.
     try {
-        load_balancer->take_over(target, TargetState::draining);
+        membership.load_balancer->take_over(membership.target, TargetState::draining);
     } catch (...) {
         scene_.log.say(Level::warn, "Load balancer can't be taken over",
                        {{"task", scene_.recorder.record().task},
-                        {"loadBalancer", url},
+                        {"loadBalancer", membership.url},
                         {"error", failure_text()}});
     }
+}
+
+/// The stop came before it was introduced.
+awaitable<void> Leaving::get_to_know(Watch& watch) {
+    const auto limit = after(scene_.clock.now(), watch.membership.timeout);
+    // Caught here: then what the URL says is all that is known.
+    try {
+        co_await before(scene_.clock, limit, done(introduce(watch)));
+    } catch (...) {
+    }
+    co_await leave_if_cancelled();
+    news_.ring();
 }
 
 /// True when it has acknowledged, false when it never will.
@@ -106,15 +120,17 @@ awaitable<bool> Leaving::told(Watch& watch, Clock::time_point until) {
 
 awaitable<bool> Leaving::attempt(Watch& watch, Clock::time_point until) {
     ++watch.attempts;
-    const auto& [url, load_balancer, target, knows, registers, drain, port, timeout, settle, poll] =
-        watch.membership;
-    const auto limit = std::min(until, after(scene_.clock.now(), timeout));
+    const auto& membership = watch.membership;
+    const auto& [target, load_balancer] = std::tie(membership.target, membership.load_balancer);
+    const auto limit = std::min(until, after(scene_.clock.now(), membership.timeout));
     // Caught here: whatever it throws is its refusal, and the reason goes into the record.
     try {
         auto telling = done(load_balancer->deregister(target));
         const auto acknowledged = co_await before(scene_.clock, limit, std::move(telling));
         if (acknowledged) co_return true;
-        watch.error = fmt::format("cannot deregister {} from {}: no answer in time", target, url);
+        const auto word = load_balancer->last_word(target);
+        watch.error = fmt::format("cannot deregister {} from {}: no answer in time{}", target,
+                                  membership.url, word.empty() ? "" : fmt::format(" ({})", word));
     } catch (const LoadBalancerError& error) {
         watch.error = error.what();
         watch.may_retry = error.retry();

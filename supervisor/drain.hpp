@@ -49,6 +49,7 @@ class Leaving {
 
  private:
     awaitable<void> deregister(Watch& watch);
+    awaitable<void> get_to_know(Watch& watch);
     awaitable<bool> told(Watch& watch, Clock::time_point until);
     awaitable<bool> attempt(Watch& watch, Clock::time_point until);
     void note_who_is_open(Watch& watch);

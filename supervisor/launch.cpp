@@ -33,7 +33,7 @@ struct Plan {
     std::vector<const char*> paths;  ///< candidates, in the order of PATH; ends with null
     std::vector<const char*> argv, shell_argv, envp;
     const char* directory = nullptr;
-    int log = -1, null = -1;
+    int log = -1, errors = -1, input = -1;
     bool keep_descriptors = true, foreground = false, ignores_sigchld = false;
     const rlimit* open_files = nullptr;
     const Identity* identity = nullptr;
@@ -66,9 +66,9 @@ __attribute__((no_sanitize("address", "undefined"))) int become(const Identity& 
 __attribute__((no_sanitize("address", "undefined"))) int prepare_child(Plan& plan) {
     if (::setpgid(0, 0) == -1) return errno;
     if (plan.foreground) ::tcsetpgrp(STDIN_FILENO, ::getpid());  // SIGTTOU is blocked here
-    if (plan.null != -1 && ::dup2(plan.null, STDIN_FILENO) == -1) return errno;
+    if (plan.input != -1 && ::dup2(plan.input, STDIN_FILENO) == -1) return errno;
     if (plan.log != -1 && ::dup2(plan.log, STDOUT_FILENO) == -1) return errno;
-    if (plan.log != -1 && ::dup2(plan.log, STDERR_FILENO) == -1) return errno;
+    if (plan.errors != -1 && ::dup2(plan.errors, STDERR_FILENO) == -1) return errno;
     if (!plan.keep_descriptors) ::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
     if (plan.open_files) ::setrlimit(RLIMIT_NOFILE, plan.open_files);
     if (plan.listen_pid) write_number(plan.listen_pid, ::getpid());
@@ -281,7 +281,8 @@ Launched launch(const LaunchOptions& options) {
     const Descriptor log(options.log_file.empty() ? -1 : open_log(options.log_file));
     const Descriptor null(options.own_stdin ? -1 : open_for("/dev/null", O_RDONLY));
     plan.log = options.output != -1 ? options.output : log.get();
-    plan.null = null.get();
+    plan.errors = options.errors != -1 ? options.errors : plan.log;
+    plan.input = options.input != -1 ? options.input : null.get();
 
     Failure ours;
     std::optional<SharedFailure> shared;

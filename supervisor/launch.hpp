@@ -29,6 +29,8 @@ struct LaunchOptions {
     std::optional<Identity> identity;      ///< none: ours
     std::string log_file;                  ///< stdout and stderr are appended to it; empty: ours
     int output = -1;                       ///< a descriptor instead; -1: none
+    int errors = -1;                       ///< stderr's own; -1: where stdout goes
+    int input = -1;                        ///< stdin's own; -1: none
     bool own_stdin = true;                 ///< false: /dev/null
     bool keep_descriptors = true;          ///< false: all but 0 to 2 are closed
     bool foreground = false;               ///< becomes the terminal's foreground group

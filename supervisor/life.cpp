@@ -10,7 +10,8 @@
 namespace lastcall {
 namespace {
 
-constexpr Clock::duration journal_patience = 100ms;  // a task waits no longer to be recorded
+constexpr Clock::duration introduction_patience = 5s;  // a task waits no longer to be started
+constexpr Clock::duration journal_patience = 100ms;    // a task waits no longer to be recorded
 
 bool contains(const std::vector<std::string>& all, const std::string& one) {
     return std::find(all.begin(), all.end(), one) != all.end();
@@ -41,6 +42,30 @@ Life::Life(Surroundings& around, TaskState initial, std::vector<Membership> memb
     for (const auto& container : state_.definition.containers) {
         state_.containers.push_back({.name = container.name});
     }
+}
+
+awaitable<void> Life::introduce() {
+    std::vector<awaitable<void>> introductions;
+    for (auto& watch : watches_) introductions.push_back(introduce_to(watch));
+    co_await all(std::move(introductions));
+}
+
+awaitable<void> Life::introduce_to(Watch& watch) {
+    std::string trouble = "no answer in time";
+    // Caught here: what may be mended is no reason to have no task at all.
+    try {
+        const auto limit = around_.clock.now() + introduction_patience;
+        const auto in_time =
+            co_await before(around_.clock, limit, done(lastcall::introduce(watch)));
+        if (in_time) co_return;
+    } catch (const LoadBalancerError& error) {
+        if (!error.retry()) throw BadRequest(error.what());
+        trouble = error.what();
+    }
+    around_.log.say(Level::warn, "Load balancer can't be asked about a task",
+                    {{"task", state_.definition.name},
+                     {"loadBalancer", watch.membership.url},
+                     {"error", trouble}});
 }
 
 void Life::launch() {
@@ -125,15 +150,17 @@ awaitable<void> Life::run() {
 }
 
 awaitable<void> Life::register_with(Watch& watch) {
-    const auto& [url, load_balancer, target, knows, registers, drain, port, timeout, settle, poll] =
-        watch.membership;
-    if (watch.registered && registers) co_return;  // with the agent before us
+    const std::string& url = watch.membership.url;
+    const bool before = contains(state_.registered, url);
+    if (before && watch.registered && watch.membership.registers) co_return;
     co_await register_when_listening({.clock = around_.clock,
                                       .log = around_.log,
                                       .evidence = *evidence_,
-                                      .task = state_.definition.name},
+                                      .task = state_.definition.name,
+                                      .registered_before = before},
                                      watch);
-    if (!watch.registered || !registers) co_return;
+    if (watch.membership.port) evidence_->named(*watch.membership.port);
+    if (!watch.registered || !watch.membership.registers) co_return;
     if (!contains(state_.registered, url)) state_.registered.push_back(url);
     note();
 }
@@ -212,8 +239,10 @@ StopScene Life::scene(bool by_itself, std::string id) {
         if (by_itself && !(watch.registered && watch.membership.registers)) continue;
         // One that couldn't be told of the task may know of it all the same.
         const bool known = watch.registered || !watch.error.empty();
-        watches.push_back(
-            {.membership = watch.membership, .mode = watch.mode, .registered = known});
+        watches.push_back({.membership = watch.membership,
+                           .mode = watch.mode,
+                           .introduced = watch.introduced,
+                           .registered = known});
     }
     std::vector<StoppingContainer> containers;
     const auto& definitions = state_.definition.containers;

@@ -45,6 +45,9 @@ class Life {
     Life(const Life&) = delete;
     Life& operator=(const Life&) = delete;
 
+    /// Asks its load balancers whether they would do what will be asked. Throws BadRequest if one
+    /// never would; one that can't be reached now is a warning.
+    awaitable<void> introduce();
     /// Launches its containers, or takes the one that was launched already: RUNNING. Throws what
     /// Launcher throws; the task is then STOPPED.
     void launch();
@@ -74,6 +77,7 @@ class Life {
 
  private:
     Life(Surroundings& around, TaskState initial, std::vector<Membership> memberships);
+    awaitable<void> introduce_to(Watch& watch);
     void began();
     void take_over(StopRecord stop);
     awaitable<void> run();

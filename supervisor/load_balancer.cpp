@@ -3,6 +3,7 @@
 #include "supervisor/vocabulary.hpp"
 
 namespace lastcall {
+
 namespace {
 
 constexpr Word<TargetState> states[] = {
@@ -12,6 +13,8 @@ constexpr Word<TargetState> states[] = {
 };
 
 }  // namespace
+
+awaitable<void> LoadBalancer::introduce(Membership&) { co_return; }
 
 std::string_view to_string(TargetState state) { return spelling_of(state, states); }
 

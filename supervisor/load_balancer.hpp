@@ -35,6 +35,8 @@ class LoadBalancerError : public std::runtime_error {
     bool retry_;
 };
 
+struct Membership;
+
 /// Where a task's traffic comes from. An interface, because there are many kinds and tests need
 /// one more. One object serves every task behind the same load balancer; `target` is what that
 /// load balancer calls the task ("web/web1").
@@ -44,6 +46,9 @@ class LoadBalancerError : public std::runtime_error {
 class LoadBalancer {
  public:
     virtual ~LoadBalancer() = default;
+    /// Before the task starts, or when somebody takes it over: whether the load balancer would do
+    /// what will be asked, and what only it knows, filled in where the URL left it open.
+    virtual awaitable<void> introduce(Membership& membership);
     /// Send it traffic from now on. Called when the task's ports are listened on.
     virtual awaitable<void> register_target(const std::string& target) = 0;
     /// Send it nothing new. Returns when the load balancer has acknowledged.
@@ -57,6 +62,8 @@ class LoadBalancer {
     /// Before `deregister`: how it is. After it: `draining` until no request of ours is in flight,
     /// then `unused`; restores a deregistration that the load balancer has forgotten.
     virtual awaitable<TargetReport> state_of(const std::string& target) = 0;
+    /// What it said last of a request that isn't answered yet, for people; empty: nothing.
+    virtual std::string last_word(const std::string&) const { return {}; }
 };
 
 /// One task's place behind one load balancer: a URL of AGENT_LOAD_BALANCERS, understood.
@@ -71,6 +78,8 @@ struct Membership {
     Clock::duration timeout = 5s;       ///< one request (`timeout=`)
     Clock::duration settle = 100ms;     ///< how long zero must stay zero (`settle=`)
     Clock::duration poll = 50ms;        ///< between two questions while draining
+    /// Its own deregistration delay, if it has one: the default of ours.
+    std::optional<Clock::duration> delay;
 };
 
 std::string_view to_string(TargetState state);

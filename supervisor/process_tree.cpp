@@ -111,6 +111,7 @@ std::vector<pid_t> marked(const std::string& mark) {
 
 bool ProcessTree::is_our_orphan(pid_t child) {
     if (reaper_.is_ours(child)) return false;  // another container's main process, or a helper
+    if (reaper_.is_apart(child)) return false;
     if (orphans_ == Orphans::ours_alone) return true;
     // Nobody else can have its number as a group while the main process has it.
     if (reaper_.is_ours(main_) && ::getpgid(child) == main_) return true;
@@ -223,7 +224,8 @@ void ProcessTree::end() {
     if (!remembers()) return reaper_.kinship.ends(mark_);
     Kinship::Identities doubtful;
     for (const pid_t child : is_visible() ? proc::children_of(::getpid()) : std::vector<pid_t>()) {
-        if (reaper_.is_ours(child) || !proc::status_of(child).is_alive()) continue;
+        if (reaper_.is_ours(child) || reaper_.is_apart(child)) continue;
+        if (!proc::status_of(child).is_alive()) continue;
         const Orphan it = orphan(child);
         if (reaper_.kinship.task_of(it)) continue;
         const auto suspects = reaper_.kinship.suspects(it.start());

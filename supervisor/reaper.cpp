@@ -1,6 +1,8 @@
 #include "supervisor/reaper.hpp"
 
+#include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
@@ -40,8 +42,17 @@ bool Reaper::reap() {
         ours_.erase(expected);
         ended(status_in(info));
     }
-    if (any) reaped_.beat();
+    // An empty group's number may be anybody's by the next time.
+    if (any) {
+        std::erase_if(apart_,
+                      [](pid_t group) { return ::kill(-group, 0) == -1 && errno == ESRCH; });
+        reaped_.beat();
+    }
     return !childless;
+}
+
+bool Reaper::is_apart(pid_t pid) const {
+    return !apart_.empty() && apart_.contains(::getpgid(pid));
 }
 
 }  // namespace lastcall

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "supervisor/await.hpp"
 #include "supervisor/kinship.hpp"
@@ -35,6 +36,12 @@ class Reaper {
     void forget(pid_t pid) { ours_.erase(pid); }
     bool is_ours(pid_t pid) const { return ours_.contains(pid); }
 
+    /// A process group that is no task's as long as anybody is in it: a helper program's, and what
+    /// it leaves behind.
+    void set_apart(pid_t group) { apart_.insert(group); }
+    bool is_apart(pid_t pid) const;
+    bool has_apart(pid_t group) const { return apart_.contains(group); }
+
     /// Collects all that have ended; call it on every SIGCHLD (they coalesce). Never waits. False
     /// when no child is left, living or dead.
     bool reap();
@@ -45,6 +52,7 @@ class Reaper {
 
  private:
     std::map<pid_t, std::function<void(ExitStatus)>> ours_;
+    std::set<pid_t> apart_;
     Pulse reaped_;
 };
 

@@ -35,7 +35,9 @@ awaitable<void> listened_on(Registration to) {
 
 /// Whether the load balancer knows the task at all, and by which port.
 awaitable<void> learn(Registration to, Watch& watch) {
+    co_await introduce(watch);
     auto& membership = watch.membership;
+    watch.registered = !membership.registers || to.registered_before;
     const TargetReport report = co_await membership.load_balancer->state_of(membership.target);
     if (report.port && !membership.port) to.evidence.named(*report.port);
 }
@@ -73,10 +75,16 @@ awaitable<bool> attempt(Registration to, Watch& watch, Step step) {
 
 }  // namespace
 
+awaitable<void> introduce(Watch& watch) {
+    if (watch.introduced) co_return;
+    co_await watch.membership.load_balancer->introduce(watch.membership);
+    watch.introduced = true;
+}
+
 awaitable<void> register_when_listening(Registration to, Watch& watch) {
     for (;;) {
         const bool known = co_await attempt(to, watch, learn);
-        if (known && !watch.membership.registers) co_return;
+        if (known && watch.registered) co_return;
         if (known) {
             co_await listened_on(to);
             const bool registered = co_await attempt(to, watch, register_target);

@@ -31,9 +31,21 @@ StopRecord opening(const StopScene& scene, const StopRequest& request) {
             .plan = {.stop_signal = request.signal}};
 }
 
+/// As configured, or else the longest that a load balancer wants; ours for one that wants none.
+Clock::duration deregistration_delay(const StopScene& scene) {
+    const auto& settings = scene.task.definition.stop;
+    if (settings.delay_is_chosen || scene.watches.empty()) return settings.deregistration_delay;
+    Clock::duration longest{};
+    for (const auto& watch : scene.watches) {
+        longest = std::max(longest, watch.membership.delay.value_or(settings.deregistration_delay));
+    }
+    return longest;
+}
+
 /// The first request's limits, or those that the record holds.
 StopLimits limits_of(const StopScene& scene, const StopRecord& record, const StopRequest* first) {
-    const auto& settings = scene.task.definition.stop;
+    StopSettings settings = scene.task.definition.stop;
+    settings.deregistration_delay = deregistration_delay(scene);
     if (!first) return {scene.executor, scene.clock, settings, record.plan};
     return {scene.executor, scene.clock, settings, longest_timeout(scene.containers), *first};
 }

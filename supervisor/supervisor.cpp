@@ -75,6 +75,7 @@ awaitable<TaskView> Supervisor::start(TaskDefinition definition) {
     co_await task->record();  // before its command runs: whoever comes after us finds it
     std::exception_ptr failure;
     try {
+        co_await task->introduce();
         if (task->is_unwanted()) {
             throw Conflict(fmt::format("cannot start '{}': it was to be stopped at once", name));
         }

@@ -85,6 +85,7 @@ struct ContainerDefinition {
 /// How a task is to be stopped, as configured. A request may differ (StopRequest).
 struct StopSettings {
     Clock::duration deregistration_delay = 300s;  ///< how long DRAIN may last
+    bool delay_is_chosen = false;                 ///< else a load balancer's own counts
     Clock::duration deregister_timeout = 30s;     ///< how long DEREGISTER may be retried
     DrainMode drain = DrainMode::closed;
     Clock::duration drain_idle = 5s;              ///< quiet for so long is at rest

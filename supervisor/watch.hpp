@@ -14,7 +14,8 @@ namespace lastcall {
 struct Watch {
     Membership membership;
     DrainMode mode = DrainMode::closed;
-    bool registered = true;  ///< we have registered it, or it doesn't want that
+    bool introduced = false;  ///< what only it knows is in `membership`
+    bool registered = true;   ///< we have registered it, or it doesn't want that
     bool acknowledged = false;
     bool may_retry = true;
     int attempts = 0;

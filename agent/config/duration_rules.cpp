@@ -83,8 +83,11 @@ Effective cleanup_wait(Reading& reading) {
 }
 
 Effective deregistration_delay(Reading& reading) {
-    return set(reading, {.fallback = 300s, .maximum = 3600s, .zero_counts = true},
-               reading.out.settings.stop.deregistration_delay);
+    auto& stop = reading.out.settings.stop;
+    const auto effective = set(reading, {.fallback = 300s, .maximum = 3600s, .zero_counts = true},
+                               stop.deregistration_delay);
+    stop.delay_is_chosen = effective.given;
+    return effective;
 }
 
 Effective deregister_timeout(Reading& reading) {

@@ -34,6 +34,7 @@ json::object object(const ContainerDefinition& container) {
 
 json::object object(const StopSettings& stop) {
     json::object object{{"deregistrationDelayNs", stop.deregistration_delay.count()},
+                        {"deregistrationDelayIsChosen", stop.delay_is_chosen},
                         {"deregisterTimeoutNs", stop.deregister_timeout.count()},
                         {"drain", std::string(to_string(stop.drain))},
                         {"drainIdleNs", stop.drain_idle.count()},
@@ -113,6 +114,8 @@ StopSettings settings_from(const json::object& object) {
         to = duration(object, key).value_or(to);
     };
     set(stop.deregistration_delay, "deregistrationDelayNs");
+    const auto* const chosen = object.if_contains("deregistrationDelayIsChosen");
+    stop.delay_is_chosen = !chosen || chosen->as_bool();
     set(stop.deregister_timeout, "deregisterTimeoutNs");
     set(stop.drain_idle, "drainIdleNs");
     set(stop.pre_stop_timeout, "preStopTimeoutNs");

@@ -6,7 +6,11 @@
 #include <map>
 #include <stdexcept>
 
+#include "agent/config/secrets.hpp"
+#include "agent/config/typing_error.hpp"
 #include "agent/lb/haproxy.hpp"
+#include "agent/lb/helper_path.hpp"
+#include "agent/lb/helper_target.hpp"
 #include "agent/lb/readiness.hpp"
 #include "agent/lb/url.hpp"
 
@@ -20,13 +24,30 @@ asio::generic::stream_protocol::endpoint address_of(const LoadBalancerUrl& url) 
 
 Membership common_part(const LoadBalancerUrl& url) {
     Membership membership;
-    membership.url = url.text;
+    membership.url = url.is_helpers() ? without_secrets(url.text) : url.text;
     membership.target = url.target;
-    membership.registers = url.registers;
+    membership.registers = url.registers.value_or(true);
     membership.drain = url.drain;
     membership.port = url.port;
     membership.poll = 50ms;
     return membership;
+}
+
+/// The program for a scheme that isn't built in. Throws std::invalid_argument.
+std::string helper_program(const LoadBalancerUrl& url, const std::string& helper_path) {
+    const auto directories = helper_directories(helper_path);
+    if (auto program = find_helper(url.scheme, directories)) return *program;
+    for (const std::string_view known : {"haproxy", "readiness"}) {
+        if (typing_errors(known, url.scheme) < 3) {
+            throw std::invalid_argument(
+                fmt::format("unknown load balancer scheme '{}' in '{}': did you mean '{}'?",
+                            url.scheme, without_secrets(url.text), known));
+        }
+    }
+    throw std::invalid_argument(fmt::format(
+        "unknown load balancer scheme '{}' in '{}': expected haproxy or readiness, or a program "
+        "agent-lb-{} in {} (AGENT_HELPER_PATH)",
+        url.scheme, without_secrets(url.text), url.scheme, fmt::join(directories, " or ")));
 }
 
 /// A port for HAProxy's agent-check: one target's, as long as a task has it.
@@ -49,12 +70,24 @@ struct AgentPort {
 
 class LoadBalancers::Impl {
  public:
-    Impl(asio::any_io_executor executor, Clock& clock, Log& log)
-        : executor_(std::move(executor)), clock_(clock), log_(log) {}
+    Impl(asio::any_io_executor executor, Clock& clock, Log& log, std::string helper_path,
+         helper::StartProgram start)
+        : executor_(std::move(executor)),
+          clock_(clock),
+          log_(log),
+          helper_path_(std::move(helper_path)),
+          start_(std::move(start)) {}
 
     Membership membership(const std::string& text) {
         const LoadBalancerUrl url = parse_load_balancer_url(text);
+        if (url.is_helpers()) return helped(url);
         return url.scheme == "haproxy" ? haproxy(url) : readiness(url);
+    }
+
+    awaitable<void> close() {
+        std::vector<awaitable<void>> closing;
+        for (const auto& [program, helper] : helpers_) closing.push_back(helper->close());
+        co_await all(std::move(closing));
     }
 
  private:
@@ -119,23 +152,50 @@ class LoadBalancers::Impl {
         return {port, client_.get()};
     }
 
+    /// What only the load balancer knows is filled in by its introduction.
+    Membership helped(const LoadBalancerUrl& url) {
+        const auto program = helper_program(url, helper_path_);
+        auto& helper = helpers_[program];
+        if (!helper) {
+            helper = std::make_shared<helper::Helper>(
+                helper::Helper::Parts{executor_, clock_, log_, start_}, std::vector{program});
+        }
+        Membership membership = common_part(url);
+        membership.load_balancer = helper_target(helper, url, clock_, log_);
+        membership.registers = url.registers.value_or(false);
+        // A helper says by itself when it gets no answer; the limit is the whole deregistration's.
+        membership.timeout = url.timeout.value_or(std::chrono::hours(1));
+        membership.settle = url.settle.value_or(10s);
+        membership.poll = 10ms;  // it is told, and only passes on
+        return membership;
+    }
+
     asio::any_io_executor executor_;
     Clock& clock_;
     Log& log_;
+    std::string helper_path_;
+    helper::StartProgram start_;
+    std::map<std::string, std::shared_ptr<helper::Helper>> helpers_;  ///< by program
     std::map<std::string, std::weak_ptr<LoadBalancer>> known_;
     std::map<asio::ip::tcp::endpoint, std::weak_ptr<AgentPort>> agent_ports_;
 };
 
-LoadBalancers::LoadBalancers(asio::any_io_executor executor, Clock& clock, Log& log, std::string)
-    : impl_(std::make_unique<Impl>(std::move(executor), clock, log)) {}
+LoadBalancers::LoadBalancers(asio::any_io_executor executor, Clock& clock, Log& log,
+                             std::string helper_path, helper::StartProgram start)
+    : impl_(std::make_unique<Impl>(std::move(executor), clock, log, std::move(helper_path),
+                                   std::move(start))) {}
 
 LoadBalancers::~LoadBalancers() = default;
 
 Membership LoadBalancers::membership(const std::string& url) { return impl_->membership(url); }
 
-std::optional<std::string> load_balancer_url_trouble(const std::string& url, const std::string&) {
+awaitable<void> LoadBalancers::close() { return impl_->close(); }
+
+std::optional<std::string> load_balancer_url_trouble(const std::string& text,
+                                                     const std::string& helper_path) {
     try {
-        parse_load_balancer_url(url);
+        const auto url = parse_load_balancer_url(text);
+        if (url.is_helpers()) helper_program(url, helper_path);
         return std::nullopt;
     } catch (const std::invalid_argument& error) {  // asked as a question, answered as a value
         return error.what();

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/lb/program.hpp"
 #include "supervisor/load_balancer.hpp"
 #include "supervisor/log.hpp"
 
@@ -17,10 +18,14 @@ std::optional<std::string> load_balancer_url_trouble(const std::string& url,
 /// Every load balancer client there is: one for each distinct load balancer, shared by all tasks.
 class LoadBalancers {
  public:
-    LoadBalancers(asio::any_io_executor executor, Clock& clock, Log& log, std::string helper_path);
+    /// `start`: starts helper programs, which lie in `helper_path` (AGENT_HELPER_PATH).
+    LoadBalancers(asio::any_io_executor executor, Clock& clock, Log& log, std::string helper_path,
+                  helper::StartProgram start);
     ~LoadBalancers();
     /// Throws std::invalid_argument with `load_balancer_url_trouble`'s text.
     Membership membership(const std::string& url);
+    /// Helper programs leave. What they were asked for is finished, within 3 s.
+    awaitable<void> close();
 
  private:
     class Impl;

@@ -134,6 +134,11 @@ bool applies(const Parameter& parameter, const LoadBalancerUrl& url) {
     return parameter.scheme.empty() || parameter.scheme == url.scheme;
 }
 
+/// Not told to a helper: how long we wait for it, and for what, is our own affair.
+bool is_ours_alone(std::string_view name) {
+    return name == "register" || name == "drain" || name == "timeout" || name == "settle";
+}
+
 std::string unknown_parameter(const LoadBalancerUrl& url, const std::string& name) {
     std::string known;
     std::string_view nearest;
@@ -157,6 +162,7 @@ void take_parameters(LoadBalancerUrl& url, urls::url_view parsed) {
     for (const auto& each : parsed.params()) {
         const std::string name(each.key);
         const std::string value(each.value);
+        if (url.is_helpers() && name != "port" && !is_ours_alone(name)) continue;
         const auto* known = std::find_if(
             parameters.begin(), parameters.end(),
             [&](const Parameter& one) { return one.name == name && applies(one, url); });
@@ -227,9 +233,25 @@ void take_readiness_address(LoadBalancerUrl& url, urls::url_view parsed) {
     if (url.target.empty()) url.target = "/";
 }
 
+/// The URL as its helper gets it.
+void take_helpers_target(LoadBalancerUrl& url, urls::url_view parsed) {
+    const std::string_view whole = url.text;
+    const auto query = whole.find('?');
+    url.target = whole.substr(0, query);
+    char separator = '?';
+    for (const auto& each : parsed.encoded_params()) {
+        if (is_ours_alone(each.key)) continue;
+        url.target += separator;
+        url.target += each.key;
+        if (each.has_value) url.target += fmt::format("={}", std::string_view(each.value));
+        separator = '&';
+    }
+}
+
 }  // namespace
 
 std::string LoadBalancerUrl::load_balancer() const {
+    if (is_helpers()) return scheme;
     if (!socket_path.empty()) return fmt::format("{}://{}", scheme, socket_path);
     const std::string address = endpoint.address().to_string();
     return fmt::format("{}://{}:{}", scheme,
@@ -239,17 +261,17 @@ std::string LoadBalancerUrl::load_balancer() const {
 
 LoadBalancerUrl parse_load_balancer_url(const std::string& text) {
     const auto result = urls::parse_uri(text);
-    if (!result) refuse(text, "it is no URL, expected haproxy://… or readiness://…");
+    if (!result) refuse(text, "it is no URL, expected haproxy://…, readiness://… or SCHEME:…");
     const urls::url_view parsed = *result;
     LoadBalancerUrl url;
     url.text = text;
     url.scheme = std::string(parsed.scheme());
     for (char& each : url.scheme)
         each = each >= 'A' && each <= 'Z' ? static_cast<char>(each | 0x20) : each;
-    if (url.scheme != "haproxy" && url.scheme != "readiness") {
-        throw std::invalid_argument(
-            fmt::format("unknown load balancer scheme {} in {}: expected haproxy or readiness",
-                        quoted(url.scheme), quoted(text)));
+    if (url.is_helpers()) {
+        take_parameters(url, parsed);
+        take_helpers_target(url, parsed);
+        return url;
     }
     if (parsed.has_userinfo()) refuse(text, "it has a user name, expected none");
     if (parsed.has_fragment()) refuse(text, "it has a fragment (#), expected none");

@@ -12,12 +12,13 @@ namespace lastcall {
 /// One URL of AGENT_LOAD_BALANCERS, understood (DESIGN section 6; the grammar is RFC 3986's).
 struct LoadBalancerUrl {
     std::string text;                  ///< as configured
-    std::string scheme;                ///< "haproxy", "readiness"
+    std::string scheme;                ///< "haproxy", "readiness", or a helper program's
     std::string socket_path;           ///< haproxy over a unix socket; empty: over TCP
     asio::ip::tcp::endpoint endpoint;  ///< numeric: PID 1 resolves no names
-    std::string target;                ///< "web/web1", or readiness's path "/ready"
+    /// "web/web1"; readiness's path "/ready"; for a helper the URL without what is ours.
+    std::string target;
 
-    bool registers = true;                     ///< `register=`
+    std::optional<bool> registers;             ///< `register=`
     std::optional<DrainMode> drain;            ///< `drain=`
     std::optional<std::uint16_t> port;         ///< `port=`
     std::optional<Clock::duration> timeout;    ///< `timeout=`
@@ -26,6 +27,7 @@ struct LoadBalancerUrl {
     unsigned fails = 3;                        ///< readiness: probes that must have had it
     std::optional<std::uint16_t> agent_check;  ///< readiness: HAProxy's agent-check, on this port
 
+    bool is_helpers() const { return scheme != "haproxy" && scheme != "readiness"; }
     /// What makes two URLs name the same load balancer: scheme and address.
     std::string load_balancer() const;
 };

@@ -19,7 +19,7 @@ struct Site {
     World world;
     std::uint16_t port = free_port(world.io);
     std::uint16_t agent = another_port();
-    LoadBalancers clients{world.io.get_executor(), world.clock, world.log, ""};
+    LoadBalancers clients{world.io.get_executor(), world.clock, world.log, "", {}};
     Membership membership = join(ready);
 
     std::uint16_t another_port() {

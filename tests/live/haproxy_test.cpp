@@ -78,7 +78,7 @@ struct Site {
     Backend web1, web2;
     std::uint16_t front;
     HaproxyProcess haproxy;
-    LoadBalancers clients{world.io.get_executor(), world.clock, world.log, ""};
+    LoadBalancers clients{world.io.get_executor(), world.clock, world.log, "", {}};
     Membership membership;
 };
 
@@ -431,7 +431,7 @@ TEST_CASE("haproxy: requests in the server's queue count") {
 
 TEST_CASE("haproxy: rubbish, silence and an endless answer are errors, within bounds") {
     World world;
-    LoadBalancers clients(world.io.get_executor(), world.clock, world.log, "");
+    LoadBalancers clients(world.io.get_executor(), world.clock, world.log, "", {});
     const auto answers = [&](std::string text, int times) {
         auto acceptor = std::make_shared<tcp::acceptor>(world.io, loopback(0));
         const auto serve = [](std::shared_ptr<tcp::acceptor> from, std::string what,

@@ -89,7 +89,7 @@ struct Bed {
     std::uint16_t front = 0;
     std::string url;
     std::optional<HaproxyProcess> haproxy;
-    LoadBalancers clients{world.io.get_executor(), world.clock, world.log, ""};
+    LoadBalancers clients{world.io.get_executor(), world.clock, world.log, "", {}};
     Membership membership;
     std::shared_ptr<bool> stopped = std::make_shared<bool>(false);
     Later<bool> probing;
@@ -230,7 +230,7 @@ TEST_CASE("every client: what can't be reached is an error that a retry may mend
     World world;
     tcp::acceptor taken(world.io, loopback(0));
     const auto nobody = free_port(world.io);
-    LoadBalancers clients(world.io.get_executor(), world.clock, world.log, "");
+    LoadBalancers clients(world.io.get_executor(), world.clock, world.log, "", {});
     const std::string urls[] = {
         "haproxy:///tmp/lastcall-no-such-socket?server=web/web1",
         fmt::format("haproxy://127.0.0.1:{}?server=web/web1", nobody),
@@ -260,7 +260,7 @@ TEST_CASE("every client: what can't be reached is an error that a retry may mend
 
 TEST_CASE("one client serves all targets of a load balancer, and dies with the last") {
     World world;
-    LoadBalancers clients(world.io.get_executor(), world.clock, world.log, "");
+    LoadBalancers clients(world.io.get_executor(), world.clock, world.log, "", {});
     auto one =
         clients.membership("haproxy:///run/x.sock?server=web/web1&timeout=2s&drain=idle&port=80");
     auto two = clients.membership("haproxy:/run/x.sock?server=web/web2&register=0");

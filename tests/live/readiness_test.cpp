@@ -48,7 +48,7 @@ struct Endpoint {
 
     World world;
     std::uint16_t port;
-    LoadBalancers clients{world.io.get_executor(), world.clock, world.log, ""};
+    LoadBalancers clients{world.io.get_executor(), world.clock, world.log, "", {}};
     Membership membership;
 };
 

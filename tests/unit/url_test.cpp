@@ -27,7 +27,7 @@ TEST_CASE("HAProxy's URLs are understood: a unix socket") {
     CHECK(url.scheme == "haproxy");
     CHECK(url.socket_path == "/run/haproxy/admin.sock");
     CHECK(url.target == "web/web1");
-    CHECK(url.registers);
+    CHECK_FALSE(url.registers);  // not said
     CHECK_FALSE(url.drain);
     CHECK_FALSE(url.port);
     CHECK(url.load_balancer() == "haproxy:///run/haproxy/admin.sock");
@@ -43,7 +43,7 @@ TEST_CASE("HAProxy's URLs are understood: TCP, and every common parameter") {
     CHECK(url.endpoint.address().to_string() == "127.0.0.1");
     CHECK(url.endpoint.port() == 9999);
     CHECK(url.target == "a.b:c/s_1-2");
-    CHECK_FALSE(url.registers);
+    CHECK(url.registers == false);
     CHECK(url.drain == DrainMode::strict);
     CHECK(url.timeout == 2s);
     CHECK(url.settle == 250ms);
@@ -69,12 +69,34 @@ TEST_CASE("readiness URLs are understood") {
     CHECK(parse_load_balancer_url("readiness://[::]:8081/r?agent-check=8082").agent_check == 8082);
 }
 
-TEST_CASE("an unknown scheme is refused with those that are known") {
-    CHECK(trouble("x://y") ==
-          "unknown load balancer scheme 'x' in 'x://y': expected haproxy or readiness");
-    CHECK(trouble("elbv2:?target-group-arn=arn:aws:x") ==
-          "unknown load balancer scheme 'elbv2' in 'elbv2:?target-group-arn=arn:aws:x': expected "
-          "haproxy or readiness");
+TEST_CASE("a scheme without a program is refused, with where that would have to be") {
+    const auto found = [](const std::string& url) {
+        return *load_balancer_url_trouble(url, "/a:b");
+    };
+    CHECK(found("f5://pool?x=1") ==
+          "unknown load balancer scheme 'f5' in 'f5://pool?x=1': expected haproxy or readiness, or "
+          "a program agent-lb-f5 in /a or b (AGENT_HELPER_PATH)");
+    CHECK(
+        found("haprxy:///run/a.sock") ==
+        "unknown load balancer scheme 'haprxy' in 'haprxy:///run/a.sock': did you mean 'haproxy'?");
+    CHECK(found("f5://me:geheim@pool?api-token=geheim").find("geheim") == std::string::npos);
+}
+
+TEST_CASE("a helper gets its URL as it was written, but for what is the agent's own") {
+    const auto target = [](const std::string& url) { return parse_load_balancer_url(url).target; };
+    CHECK(target("elbv2:?target-group-arn=arn:aws:x/y&settle=1s&port=80&register=0&drain=idle") ==
+          "elbv2:?target-group-arn=arn:aws:x/y&port=80");
+    CHECK(target("F5://10.0.0.1/pool?timeout=3s") == "F5://10.0.0.1/pool");
+    CHECK(target("x:y?flag&a=%20b&&c=") == "x:y?flag&a=%20b&&c=");
+    const auto url = parse_load_balancer_url("x:y?settle=7s&port=8080&register=1&drain=strict");
+    CHECK(url.scheme == "x");
+    CHECK(url.is_helpers());
+    CHECK(url.settle == 7s);
+    CHECK(url.port == 8080);
+    CHECK(url.registers == true);
+    CHECK(url.drain == DrainMode::strict);
+    check_trouble("x:y?port=0", "port is '0', expected a port, 1 to 65535");
+    check_trouble("x:y?drain=no", "drain is 'no', expected closed, strict, idle or none");
 }
 
 TEST_CASE("what is no URL is refused") {
@@ -82,7 +104,7 @@ TEST_CASE("what is no URL is refused") {
          {"", " ", "haproxy", "/run/haproxy.sock", "://", "haproxy://[::1", "1x:y",
           "haproxy:///run/a b?server=b/s", "haproxy:///a%zz?server=b/s"}) {
         CAPTURE(url);
-        check_trouble(url, "it is no URL, expected haproxy://… or readiness://…");
+        check_trouble(url, "it is no URL, expected haproxy://…, readiness://… or SCHEME:…");
     }
 }
 
