@@ -346,6 +346,9 @@ void Helper::hear(Life& life, Answer answer) {
     open.heard = parts_.clock.now();
     if (over) open_.erase(place);
     if (!wanted) return;
+    if (!answer.notice.empty() && verb != Verb::watch) {
+        throw BadLine(fmt::format("it answered a {} with a notice", to_string(verb)));
+    }
     if (!answer.note.empty()) {
         asked->note = answer.note;
         if (std::exchange(life.last_note, answer.note) != answer.note) {
@@ -353,10 +356,9 @@ void Helper::hear(Life& life, Answer answer) {
         }
         return;
     }
-    if (answer.state || !answer.notice.empty()) {
-        asked->state = answer;
-        asked->trouble.clear();
-    }
+    asked->trouble.clear();
+    if (answer.state) asked->state = answer;
+    if (!answer.notice.empty()) asked->notices.push_back(answer);
     if (over) asked->end = std::move(answer);
     ++asked->heard;
     asked->news.beat();
