@@ -116,7 +116,7 @@ BROKEN = {
                               r"FAIL  end of stdin: it left, but sleep \(\d+\) still runs 2 s after the end of stdin"),
     "says good-bye": ((LOOP, f"import atexit; atexit.register(lambda: print('bye'))\n{LOOP}"),
                       r"FAIL  end of stdin: on stdout: bye; expected one JSON value a line"),
-    "ignores SIGTERM": ((LOOP, f"signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{LOOP}"),
+    "ignores SIGTERM": ((GREET, f"signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{GREET}"),
                         r"FAIL  sigterm: it still runs 1 s after SIGTERM to its process group"),
 }
 
@@ -173,7 +173,7 @@ class CheckHelper(harness.LiveTest):
                     self.assertNotIn("Traceback", done.stderr)
 
     def test_one_fault_hides_no_other(self):
-        program = self.helper("two faults", ("connections=1", "connections=-1"), (LOOP, f"signal.signal(15, signal.SIG_IGN)\n{LOOP}"))
+        program = self.helper("two faults", ("connections=1", "connections=-1"), (GREET, f"signal.signal(15, signal.SIG_IGN)\n{GREET}"))
         done = self.run_check(program, code=1)
         self.assertEqual(re.findall(r"(?m)^FAIL  ([\w ]+):", done.stdout), [
             "deregister", "deregister again", "side by side", "deregister twice at once", "cancel", "batch",
