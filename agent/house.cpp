@@ -70,6 +70,7 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
     : clock(boot_clock(io.get_executor())),
       log(agent_log(configuration.settings)),
       reaper(io.get_executor()),
+      start_helper(helper_starter(io.get_executor(), reaper, inherited)),
       configuration_(configuration),
       journal_health_(*clock),
       kept_(journal({.executor = io.get_executor(),
@@ -83,7 +84,7 @@ House::House(const Configuration& configuration, const Role& role, const Inherit
                           })),
       sockets_(io.get_executor(), *clock, *log),
       load_balancers_(io.get_executor(), *clock, *log, configuration.settings.helper_path,
-                      helper_starter(io.get_executor(), reaper, inherited)),
+                      start_helper),
       launcher_(
           child_launcher(io.get_executor(), reaper, inherited,
                          role.mode == Role::Mode::run ? Orphans::ours_alone : Orphans::marked)),

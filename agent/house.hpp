@@ -62,6 +62,7 @@ class House {
     std::unique_ptr<Clock> clock;
     std::unique_ptr<Log> log;
     Reaper reaper;
+    helper::StartProgram start_helper;
     Disk disk;
     Supervisor& supervisor() { return *supervisor_; }
     asio::any_io_executor executor() { return io.get_executor(); }

@@ -17,6 +17,7 @@
 #include "agent/house.hpp"
 #include "agent/inherited_listeners.hpp"
 #include "agent/journal/sqlite_journal.hpp"
+#include "agent/notices.hpp"
 #include "agent/outlook.hpp"
 #include "agent/run.hpp"
 #include "agent/service_manager.hpp"
@@ -46,8 +47,8 @@ void raise_open_files(Inheritance& inherited) {
 
 class Daemon {
  public:
-    Daemon(House& house, ServiceManager& manager)
-        : house_(house), manager_(manager), wanted_(house.executor()) {}
+    Daemon(House& house, ServiceManager& manager, Notices* notices)
+        : house_(house), manager_(manager), notices_(notices), wanted_(house.executor()) {}
 
     bool is_ending() const { return wanted_.is_set(); }
 
@@ -57,6 +58,7 @@ class Daemon {
         house_.alongside(manager_.work_while_stopping());
         auto closing = house_.supervisor().shut_down(first_);
         co_await std::move(closing);
+        if (notices_) co_await notices_->finish();
     }
 
  private:
@@ -84,6 +86,7 @@ class Daemon {
 
     House& house_;
     ServiceManager& manager_;
+    Notices* notices_;  ///< null: none are asked for
     Event wanted_;
     StopSignals stops_{std::nullopt};
     StopRequest first_;
@@ -91,7 +94,7 @@ class Daemon {
 
 /// From the first request to the end, which a signal asks for; told to who started us.
 void live_in(House& house, Origin origin, const Handover& handover, ServiceManagerWishes wishes,
-             const DirectoryLock& lock) {
+             const DirectoryLock& lock, Notices* notices) {
     const auto briefs = [&house] { return house.supervisor().briefs(); };
     ServiceManager manager(house.executor(), std::move(wishes),
                            {.clock = *house.clock,
@@ -99,7 +102,8 @@ void live_in(House& house, Origin origin, const Handover& handover, ServiceManag
                             .status = [briefs] { return summary(briefs()); },
                             .stopping = [briefs] { return longest_stop(briefs()); }});
     house.changed = [&manager] { manager.changed(); };
-    Daemon daemon(house, manager);
+    Daemon daemon(house, manager, notices);
+    if (notices) house.alongside(notices->work());
     Upgrade upgrade(house, std::move(origin), handover,
                     {.lock = [&lock] { return lock.descriptor(); },
                      .shutting_down = [&daemon] { return daemon.is_ending(); },
@@ -137,6 +141,12 @@ int serve(const Options& options, const Inheritance& inherited_by_us, char** arg
     auto troubles = configuration.errors;
     for (auto& trouble : load_balancer_troubles(configuration.settings))
         troubles.push_back(trouble);
+    std::optional<std::string> notices;
+    try {
+        notices = notices_program(configuration.settings);
+    } catch (const std::runtime_error& error) {
+        troubles.emplace_back(error.what());
+    }
     for (const auto& trouble : troubles) complain(trouble);
     if (!troubles.empty()) return 1;
 
@@ -164,7 +174,20 @@ int serve(const Options& options, const Inheritance& inherited_by_us, char** arg
                    {{"socket", configuration.settings.socket},
                     {"dataDir", directory},
                     {"version", LASTCALL_VERSION}});
-    live_in(house, std::move(origin), handover, std::move(wishes), lock);
+    std::optional<Notices> heard;
+    if (notices) {
+        const auto& settings = configuration.settings;
+        heard.emplace(Notices::Parts{.executor = house.executor(),
+                                     .clock = *house.clock,
+                                     .log = *house.log,
+                                     .supervisor = house.supervisor(),
+                                     .start = house.start_helper,
+                                     .program = *notices},
+                      NoticeWishes{.spot = settings.spot_draining,
+                                   .hook = settings.lifecycle_hook,
+                                   .on_failure = settings.hook_on_failure});
+    }
+    live_in(house, std::move(origin), handover, std::move(wishes), lock, heard ? &*heard : nullptr);
     house.log->say(Level::info, "Agent ends");
     house.leave(0);
 }

@@ -10,6 +10,7 @@
 #include "agent/handover.hpp"
 #include "agent/house.hpp"
 #include "agent/journal/schema.hpp"
+#include "agent/notices.hpp"
 #include "agent/run.hpp"
 
 namespace lastcall {
@@ -24,6 +25,11 @@ std::string first_trouble(const Options& options) {
     if (!configuration.errors.empty()) return configuration.errors.front();
     const auto troubles = load_balancer_troubles(configuration.settings);
     if (!troubles.empty()) return troubles.front();
+    try {
+        notices_program(configuration.settings);
+    } catch (const std::runtime_error& error) {
+        return error.what();
+    }
     const std::string journal = configuration.settings.data_dir + "/journal.db";
     try {
         check_schema(journal);

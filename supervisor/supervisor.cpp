@@ -19,14 +19,14 @@ class Supervisor::Impl {
     /// Two own a task: the table, and its life (a restart replaces it there).
     std::map<std::string, std::shared_ptr<Life>> tasks_;
     Gate lives_;
-    bool closing_ = false;
+    std::string closed_;  ///< why no task may be started; empty: they may
 
  private:
     awaitable<void> live(std::shared_ptr<Life> task);
 };
 
 std::shared_ptr<Life> Supervisor::Impl::define(TaskDefinition definition, std::string id) {
-    if (closing_) throw Conflict("cannot start a task: the agent is shutting down");
+    if (!closed_.empty()) throw Conflict(fmt::format("cannot start a task: {}", closed_));
     if (const auto trouble = name_trouble(definition.name)) throw BadRequest(*trouble);
     const auto there = tasks_.find(definition.name);
     if (there != tasks_.end() && there->second->state().last_status != TaskStatus::stopped) {
@@ -180,8 +180,10 @@ std::vector<TaskBrief> Supervisor::briefs() const {
     return briefs;
 }
 
+void Supervisor::refuse_new(std::string why) { impl_->closed_ = std::move(why); }
+
 awaitable<std::vector<StopRecord>> Supervisor::shut_down(StopRequest request) {
-    impl_->closing_ = true;
+    refuse_new("the agent is shutting down");
     std::vector<std::shared_ptr<Life>> tasks;
     for (const auto& [name, task] : impl_->tasks_) {
         if (!task->has_ended()) tasks.push_back(task);

@@ -40,6 +40,8 @@ class Supervisor {
     TaskView view(const std::string& name);
     std::vector<TaskView> views();
     std::vector<TaskBrief> briefs() const;
+    /// No task is started from now on; `why` is what is said then: "the agent is shutting down".
+    void refuse_new(std::string why);
     /// Stops all tasks, side by side; refuses new ones from now on; returns when all have ended.
     awaitable<std::vector<StopRecord>> shut_down(StopRequest request);
 

@@ -239,4 +239,23 @@ Effective helper_path(Reading& reading) {
     return {std::string(reading.text), true};
 }
 
+Effective lifecycle_hook(Reading& reading) {
+    const auto slash = reading.text.find('/');
+    const bool parted = slash != reading.text.npos && slash > 0 && slash + 1 < reading.text.size();
+    if (!parted && !reading.text.empty()) {
+        warn(reading, "not GROUP/HOOK, an Auto Scaling group's name and its hook's", "none");
+    }
+    if (!parted) return {"none", false};
+    reading.out.settings.lifecycle_hook = reading.text;
+    return {std::string(reading.text), true};
+}
+
+Effective lifecycle_on_failure(Reading& reading) {
+    auto& setting = reading.out.settings.hook_on_failure;
+    const bool given = reading.text == "CONTINUE" || reading.text == "ABANDON";
+    if (!given && !reading.text.empty()) warn(reading, "not CONTINUE or ABANDON", "CONTINUE");
+    setting = given ? reading.text : "CONTINUE";
+    return {setting, given};
+}
+
 }  // namespace lastcall::rules

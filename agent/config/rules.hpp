@@ -55,6 +55,8 @@ Effective socket(Reading& reading);
 Effective introspection_addr(Reading& reading);
 Effective log_max_size(Reading& reading);
 Effective helper_path(Reading& reading);
+Effective lifecycle_hook(Reading& reading);
+Effective lifecycle_on_failure(Reading& reading);
 }  // namespace rules
 
 }  // namespace lastcall

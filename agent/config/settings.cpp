@@ -81,6 +81,10 @@ constexpr Entry entries[] = {
      rules::log_max_size},
     {"AGENT_HELPER_PATH", "--helper-path", "beside the agent, then its libexec folder",
      "where the programs `agent-lb-SCHEME` are looked for", rules::helper_path},
+    {"AGENT_LIFECYCLE_HOOK", "--lifecycle-hook", "none",
+     "the Auto Scaling lifecycle hook that waits for the tasks' end", rules::lifecycle_hook},
+    {"AGENT_LIFECYCLE_ON_FAILURE", "--lifecycle-on-failure", "CONTINUE",
+     "what that hook is told when a task could not be stopped", rules::lifecycle_on_failure},
 };
 
 /// Both maps are small, and a lookup by key would make a string of the name each time: this stands

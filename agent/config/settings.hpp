@@ -40,7 +40,9 @@ struct Settings {
     std::string socket;              ///< empty: none
     std::string introspection_addr;  ///< empty: none
     std::string helper_path;
-    bool spot_draining = false;
+    bool spot_draining = false;   ///< serve: ECS_ENABLE_SPOT_INSTANCE_DRAINING
+    std::string lifecycle_hook;   ///< serve: AGENT_LIFECYCLE_HOOK, "GROUP/HOOK"; empty: none
+    std::string hook_on_failure;  ///< "CONTINUE", "ABANDON"
     Level log_level = Level::info;
     std::string log_file;  ///< empty: stderr
     LogFormat log_format = LogFormat::logfmt;

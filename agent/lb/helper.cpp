@@ -13,6 +13,7 @@ namespace {
 constexpr Clock::duration greets_within = 5s;
 constexpr Clock::duration speaks_within = 10s;   // while a request is under way …
 constexpr Clock::duration watches_within = 90s;  // … or notices are waited for
+constexpr Clock::duration last_words = 50ms;     // are read of one that has ended
 constexpr Clock::duration first_backoff = 100ms;
 constexpr Clock::duration longest_backoff = 5s;
 constexpr Clock::duration long_life = 60s;  // whoever lived so long may start again at once
@@ -200,6 +201,7 @@ awaitable<std::string> Helper::converse(Life& life) {
     parts.push_back(part(life, write(life)));
     parts.push_back(part(life, pass_errors_on(life)));
     parts.push_back(part(life, miss(life)));
+    parts.push_back(part(life, outlive(life)));
     auto all_of_it = done(all(std::move(parts)));
     co_await unless(life.over.wait(), std::move(all_of_it));
     if (!life.why.empty()) co_return life.why;
@@ -283,6 +285,13 @@ void Helper::say_line(std::string_view line, int& dropped) const {
     }
 }
 
+/// What it has left behind may hold its output open.
+awaitable<void> Helper::outlive(Life& life) {
+    const std::string how = co_await life.program->end();
+    co_await parts_.clock.sleep_until(parts_.clock.now() + last_words);
+    life.end(how);
+}
+
 /// Ends the life of one that isn't heard of.
 awaitable<void> Helper::miss(Life& life) {
     for (;;) {
@@ -337,6 +346,9 @@ void Helper::hear(Life& life, Answer answer) {
     open.heard = parts_.clock.now();
     if (over) open_.erase(place);
     if (!wanted) return;
+    if (!answer.notice.empty() && verb != Verb::watch) {
+        throw BadLine(fmt::format("it answered a {} with a notice", to_string(verb)));
+    }
     if (!answer.note.empty()) {
         asked->note = answer.note;
         if (std::exchange(life.last_note, answer.note) != answer.note) {
@@ -344,10 +356,9 @@ void Helper::hear(Life& life, Answer answer) {
         }
         return;
     }
-    if (answer.state || !answer.notice.empty()) {
-        asked->state = answer;
-        asked->trouble.clear();
-    }
+    asked->trouble.clear();
+    if (answer.state) asked->state = answer;
+    if (!answer.notice.empty()) asked->notices.push_back(answer);
     if (over) asked->end = std::move(answer);
     ++asked->heard;
     asked->news.beat();

@@ -20,7 +20,8 @@ struct Asked {
         : request(std::move(what)), news(std::move(executor)) {}
 
     Request request;
-    std::optional<Answer> state;  ///< the last one with a state, or with a notice
+    std::optional<Answer> state;  ///< the last one with a state
+    std::vector<Answer> notices;  ///< those that weren't taken yet
     std::optional<Answer> end;    ///< that which ended it
     std::string note;             ///< what it said last
     std::string trouble;          ///< why nothing is heard of it now; empty: it is
@@ -68,6 +69,7 @@ class Helper {
     awaitable<void> write(Life& life);
     awaitable<void> pass_errors_on(Life& life);
     awaitable<void> miss(Life& life);
+    awaitable<void> outlive(Life& life);
     void hear(Life& life, const std::string& line);
     void hear(Life& life, Answer answer);
     std::string requests(Life& life);

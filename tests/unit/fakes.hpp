@@ -139,7 +139,15 @@ class FakeLoadBalancer final : public LoadBalancer {
     std::int64_t in_flight = 3;
     std::vector<Clock::duration> deregistered, registered;  ///< when it was asked
     std::optional<std::uint16_t> port;
+    std::function<void(Membership&)> introduces;  ///< may throw
+    Clock::duration introduces_in{};
+    int introduced = 0;
 
+    awaitable<void> introduce(Membership& membership) override {
+        if (introduces_in > 0s) co_await sim_.clock.sleep_until(sim_.clock.now() + introduces_in);
+        ++introduced;
+        if (introduces) introduces(membership);
+    }
     awaitable<void> register_target(const std::string&) override {
         registered.push_back(now());
         if (silent) co_await sim_.clock.sleep_until(never);

@@ -2,79 +2,12 @@
 
 #include <doctest/doctest.h>
 
-#include "tests/unit/stopping.hpp"
+#include "tests/unit/house.hpp"
 
 using namespace lastcall;
 
-namespace {
-
-/// A supervisor in virtual time; every task is behind one fake load balancer.
-struct House {
-    Sim sim;
-    FakeJournal journal{sim};
-    FakeLog log;
-    FakeLauncher launcher{sim};
-    std::shared_ptr<FakeLoadBalancer> load_balancer = std::make_shared<FakeLoadBalancer>(sim);
-    bool behind_load_balancer = false;
-    bool registers = true;
-    Clock::duration listens_from{};
-    int ids = 0;
-    std::vector<FakeEvidence*> evidence;
-    Supervisor supervisor{surroundings()};
-
-    Surroundings surroundings() {
-        return {.executor = sim.executor(),
-                .clock = sim.clock,
-                .journal = journal,
-                .log = log,
-                .launcher = launcher,
-                .memberships =
-                    [this](const TaskDefinition&) {
-                        std::vector<Membership> all;
-                        if (!behind_load_balancer) return all;
-                        all.push_back({.url = "fake:web",
-                                       .load_balancer = load_balancer,
-                                       .target = "web/web1",
-                                       .knows = true,
-                                       .registers = registers,
-                                       .settle = 0s});
-                        return all;
-                    },
-                .evidence =
-                    [this](const TaskDefinition&, std::vector<Process*>) {
-                        auto seen = std::make_unique<FakeEvidence>(sim);
-                        seen->listens_from = listens_from;
-                        evidence.push_back(seen.get());
-                        return seen;
-                    },
-                .new_id = [this] { return std::to_string(++ids); },
-                .cleanup_wait = 3h};
-    }
-
-    House() {
-        launcher.prepare = [](FakeProcess& process) { process.exits_on[SIGTERM] = 1s; };
-    }
-    static TaskDefinition task(std::string name) {
-        return {.name = std::move(name), .containers = {{.name = "main", .command = {"server"}}}};
-    }
-    TaskView start(std::string name) { return sim.run(supervisor.start(task(std::move(name)))); }
-    StopRecord stop(const std::string& name, StopRequest request = {}) {
-        supervisor.request_stop(name, request);
-        return sim.run(supervisor.stopped(name));
-    }
-    void pass(Clock::duration time) {
-        auto nap = [](Clock& clock, Clock::time_point until) -> awaitable<void> {
-            co_await clock.sleep_until(until);
-        };
-        sim.run(nap(sim.clock, sim.clock.now() + time));
-    }
-    TaskStatus status(const std::string& name) { return supervisor.view(name).state.last_status; }
-};
-
-}  // namespace
-
 TEST_CASE_FIXTURE(
-    House, "a task is RUNNING when its command was executed, STOPPED when its tree is gone") {
+    FakeHouse, "a task is RUNNING when its command was executed, STOPPED when its tree is gone") {
     const TaskView view = start("web");
     CHECK(view.state.last_status == TaskStatus::running);
     CHECK(view.state.containers[0].pid == 4711);
@@ -92,7 +25,7 @@ TEST_CASE_FIXTURE(
     CHECK(journal.tasks[3].last_status == TaskStatus::stopped);
 }
 
-TEST_CASE_FIXTURE(House, "a name is taken until its task is STOPPED, then it is free again") {
+TEST_CASE_FIXTURE(FakeHouse, "a name is taken until its task is STOPPED, then it is free again") {
     start("web");
     CHECK_THROWS_WITH_AS(start("web"), "cannot start 'web': a task of that name is RUNNING",
                          Conflict);
@@ -103,7 +36,8 @@ TEST_CASE_FIXTURE(House, "a name is taken until its task is STOPPED, then it is 
     CHECK_THROWS_AS(start(""), BadRequest);
 }
 
-TEST_CASE_FIXTURE(House, "a command that can't be executed leaves a STOPPED task that says why") {
+TEST_CASE_FIXTURE(FakeHouse,
+                  "a command that can't be executed leaves a STOPPED task that says why") {
     launcher.fails = true;
     CHECK_THROWS_AS(start("web"), std::system_error);
     const auto view = supervisor.view("web");
@@ -115,7 +49,7 @@ TEST_CASE_FIXTURE(House, "a command that can't be executed leaves a STOPPED task
     CHECK(start("web").state.last_status == TaskStatus::running);
 }
 
-TEST_CASE_FIXTURE(House, "it is registered when it listens, and not a moment before") {
+TEST_CASE_FIXTURE(FakeHouse, "it is registered when it listens, and not a moment before") {
     behind_load_balancer = true;
     listens_from = 7s;
     start("web");
@@ -125,7 +59,7 @@ TEST_CASE_FIXTURE(House, "it is registered when it listens, and not a moment bef
     CHECK(load_balancer->registered[0] < 7s + 300ms);
 }
 
-TEST_CASE_FIXTURE(House,
+TEST_CASE_FIXTURE(FakeHouse,
                   "the port that the load balancer names is learnt before anybody waits for it") {
     behind_load_balancer = true;
     load_balancer->port = 8081;
@@ -134,7 +68,7 @@ TEST_CASE_FIXTURE(House,
     CHECK(evidence[0]->named_ports == std::vector<std::uint16_t>{8081});
 }
 
-TEST_CASE_FIXTURE(House, "register=0: learnt of, never registered, deregistered all the same") {
+TEST_CASE_FIXTURE(FakeHouse, "register=0: learnt of, never registered, deregistered all the same") {
     behind_load_balancer = true;
     registers = false;
     start("web");
@@ -144,7 +78,8 @@ TEST_CASE_FIXTURE(House, "register=0: learnt of, never registered, deregistered 
     CHECK(load_balancer->deregistered.size() == 1);
 }
 
-TEST_CASE_FIXTURE(House, "a load balancer that is silent at the start keeps nobody from stopping") {
+TEST_CASE_FIXTURE(FakeHouse,
+                  "a load balancer that is silent at the start keeps nobody from stopping") {
     behind_load_balancer = true;
     load_balancer->silent = true;
     start("web");
@@ -154,7 +89,7 @@ TEST_CASE_FIXTURE(House, "a load balancer that is silent at the start keeps nobo
     CHECK(story(stop("web")).back() == "graceful 3");
 }
 
-TEST_CASE_FIXTURE(House,
+TEST_CASE_FIXTURE(FakeHouse,
                   "a task that exits by itself takes back its registration, and is recorded") {
     behind_load_balancer = true;
     start("web");
@@ -168,7 +103,7 @@ TEST_CASE_FIXTURE(House,
     CHECK(load_balancer->deregistered.size() == 1);
 }
 
-TEST_CASE_FIXTURE(House, "one that never listened has nothing to take back") {
+TEST_CASE_FIXTURE(FakeHouse, "one that never listened has nothing to take back") {
     behind_load_balancer = true;
     listens_from = 100s;
     start("web");
@@ -177,7 +112,7 @@ TEST_CASE_FIXTURE(House, "one that never listened has nothing to take back") {
     CHECK(load_balancer->deregistered.empty());
 }
 
-TEST_CASE_FIXTURE(House, "a second request joins the stop and gets the same record") {
+TEST_CASE_FIXTURE(FakeHouse, "a second request joins the stop and gets the same record") {
     launcher.prepare = [](FakeProcess&) {};
     start("web");
     supervisor.request_stop("web", {.reason = "first"});
@@ -190,7 +125,7 @@ TEST_CASE_FIXTURE(House, "a second request joins the stop and gets the same reco
     CHECK(status("web") == TaskStatus::stopped);
 }
 
-TEST_CASE_FIXTURE(House, "restart stops, then starts the same definition as a new task") {
+TEST_CASE_FIXTURE(FakeHouse, "restart stops, then starts the same definition as a new task") {
     const auto first = start("web").state.id;
     const auto second = sim.run(supervisor.restart("web", {}));
     CHECK(second.state.id != first);
@@ -199,7 +134,7 @@ TEST_CASE_FIXTURE(House, "restart stops, then starts the same definition as a ne
     CHECK(launcher.launched.size() == 2);
 }
 
-TEST_CASE_FIXTURE(House, "an unkillable task stays STOPPING, is named, and ends when it does") {
+TEST_CASE_FIXTURE(FakeHouse, "an unkillable task stays STOPPING, is named, and ends when it does") {
     launcher.prepare = [](FakeProcess& process) { process.unkillable = true; };
     start("web");
     const auto record = stop("web");
@@ -212,7 +147,7 @@ TEST_CASE_FIXTURE(House, "an unkillable task stays STOPPING, is named, and ends 
     CHECK(status("web") == TaskStatus::stopped);
 }
 
-TEST_CASE_FIXTURE(House, "shutting down stops all side by side, and refuses new tasks") {
+TEST_CASE_FIXTURE(FakeHouse, "shutting down stops all side by side, and refuses new tasks") {
     for (const char* name : {"a", "b", "c"}) start(name);
     const auto records = sim.run(supervisor.shut_down({.reason = "The agent is shutting down"}));
     CHECK(records.size() == 3);
@@ -221,7 +156,7 @@ TEST_CASE_FIXTURE(House, "shutting down stops all side by side, and refuses new 
     CHECK_THROWS_AS(start("d"), Conflict);
 }
 
-TEST_CASE_FIXTURE(House, "a STOPPED task stays in ps for a while, or until it is forgotten") {
+TEST_CASE_FIXTURE(FakeHouse, "a STOPPED task stays in ps for a while, or until it is forgotten") {
     start("web");
     CHECK_THROWS_AS(supervisor.forget("web"), Conflict);
     stop("web");
@@ -232,9 +167,98 @@ TEST_CASE_FIXTURE(House, "a STOPPED task stays in ps for a while, or until it is
     CHECK_THROWS_WITH_AS(supervisor.view("web"), "there is no task 'web'", NoSuchTask);
 }
 
-TEST_CASE_FIXTURE(House, "a journal that fails keeps no task from starting or stopping") {
+TEST_CASE_FIXTURE(FakeHouse, "a journal that fails keeps no task from starting or stopping") {
     journal.broken = true;
     start("web");
     CHECK(story(stop("web")).back() == "graceful 1");
     CHECK(log.said("Task could not be recorded"));
+}
+
+// ------------------------------------------------------- what only the load balancer knows
+
+TEST_CASE_FIXTURE(FakeHouse,
+                  "a load balancer that never would refuses the task before it is started") {
+    behind_load_balancer = true;
+    load_balancer->introduces = [](Membership&) {
+        throw LoadBalancerError("cannot find target group 'x'", false);
+    };
+    CHECK_THROWS_WITH_AS(start("web"), "cannot find target group 'x'", BadRequest);
+    CHECK(launcher.launched.empty());
+    const auto view = supervisor.view("web");
+    CHECK(view.state.stop_code == StopCode::task_failed_to_start);
+    CHECK(view.state.containers[0].reason ==
+          "CannotStartContainerError: cannot find target group 'x'");
+}
+
+TEST_CASE_FIXTURE(FakeHouse,
+                  "a load balancer that only can't say now keeps no task from starting") {
+    behind_load_balancer = true;
+    SUBCASE("it says so") {
+        load_balancer->introduces = [](Membership&) {
+            throw LoadBalancerError("cannot reach it", true);
+        };
+    }
+    SUBCASE("it says nothing: for five seconds") { load_balancer->introduces_in = 1h; }
+    CHECK(start("web").state.last_status == TaskStatus::running);
+    CHECK(sim.clock.now() <= Clock::time_point(5s));
+    CHECK(log.said("Load balancer can't be asked about a task"));
+}
+
+TEST_CASE_FIXTURE(FakeHouse,
+                  "a load balancer says whether it is registered with, and on which port") {
+    behind_load_balancer = true;
+    registers = false;
+    SUBCASE("it is") {
+        load_balancer->introduces = [](Membership& membership) {
+            membership.registers = true;
+            membership.port = 8080;
+        };
+        start("web");
+        pass(1s);
+        CHECK(load_balancer->registered.size() == 1);
+        CHECK(evidence[0]->named_ports.front() == 8080);
+    }
+    SUBCASE("it isn't") {
+        load_balancer->introduces = [](Membership&) {};
+        start("web");
+        pass(1s);
+        CHECK(load_balancer->registered.empty());
+    }
+    stop("web");
+    CHECK(load_balancer->deregistered.size() == 1);
+}
+
+TEST_CASE_FIXTURE(FakeHouse, "a load balancer's own delay is the default of ours") {
+    behind_load_balancer = true;
+    load_balancer->unused_after.reset();
+    load_balancer->introduces = [](Membership& membership) { membership.delay = 60s; };
+    auto definition = task("web");
+    Clock::duration expected = 60s;
+    SUBCASE("none is configured") {}
+    SUBCASE("one is configured") {
+        definition.stop.deregistration_delay = expected = 20s;
+        definition.stop.delay_is_chosen = true;
+    }
+    sim.run(supervisor.start(definition));
+    pass(1s);
+    const auto record = stop("web");
+    CHECK(record.deregistration_delay == expected);
+    CHECK(record.phases[1].duration == expected);
+    CHECK(record.phases[1].outcome == Outcome::timed_out);
+}
+
+TEST_CASE_FIXTURE(FakeHouse, "a stop that comes before the introduction hears of it on the way") {
+    behind_load_balancer = true;
+    load_balancer->unused_after.reset();
+    load_balancer->introduces_in = 1h;
+    load_balancer->introduces = [](Membership& membership) { membership.settle = 2s; };
+    start("web");
+    const auto begun = sim.clock.now();
+    load_balancer->introduces_in = 1s;
+    supervisor.request_stop("web", {});
+    pass(9s);
+    CHECK(Clock::time_point(load_balancer->deregistered.front()) - begun < 1s);
+    CHECK(load_balancer->introduced == 1);
+    supervisor.request_stop("web", {.force = true});
+    sim.run(supervisor.stopped("web"));
 }

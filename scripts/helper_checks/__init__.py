@@ -1,0 +1,1 @@
+"""What scripts/check-helper is made of: the rules, one life of a helper, the checks, and their report."""
