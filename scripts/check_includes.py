@@ -17,6 +17,10 @@ ALLOWED = {
     "agent/lb/": ["agent/lb/", "agent/config/duration.hpp", "agent/config/typing_error.hpp",
                   "agent/config/secrets.hpp", "agent/utc.hpp", "agent/inherited_listeners.hpp"]
     + [f"supervisor/{name}.hpp" for name in ("load_balancer", "clock", "await", "process", "task", "log", "vocabulary")],
+    # A program of its own: it speaks to the agent over docs/helper-protocol.md, and shares with it what
+    # has no state.
+    "agent/helpers/aws/": ["agent/helpers/aws/", "agent/config/typing_error.hpp", "agent/utc.hpp",
+                           "supervisor/await.hpp", "supervisor/clock.hpp"],
     "agent/journal/": ["agent/journal/", "agent/config/", "agent/disk.hpp", "agent/log.hpp", "agent/utc.hpp", "supervisor/"],
     # How the journal is, not what is in it.
     "agent/api/": ["agent/api/", "agent/config/", "agent/journal/health.hpp", "agent/log.hpp", "agent/utc.hpp", "supervisor/"],
@@ -46,7 +50,7 @@ STOREYS = [
 CLIENTS = {"haproxy", "readiness", "helper", "elbv2", "elb"}
 
 # Slow to compile, and nobody else's business: one .cpp each.
-HEAVY = re.compile(r"boost/(beast|json|process|url)\b|boost/asio\.hpp|sqlite3\.h|CLI/")
+HEAVY = re.compile(r"boost/(beast|json|process|url)\b|boost/asio\.hpp|sqlite3\.h|CLI/|pugixml|curl/|openssl/")
 # What agent/api/types.hpp brings with it anyway.
 JSON_VALUES = re.compile(r"boost/json/(value|object)\.hpp")
 HEAVY_HEADERS = {"agent/api/": JSON_VALUES, "cli/": JSON_VALUES}

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <tuple>
 
 #include "supervisor/registration.hpp"
 
@@ -57,7 +58,10 @@ awaitable<void> Life::introduce_to(Watch& watch) {
         const auto limit = around_.clock.now() + introduction_patience;
         const auto in_time =
             co_await before(around_.clock, limit, done(lastcall::introduce(watch)));
-        if (in_time) co_return;
+        if (in_time) {
+            compare_delays(watch);
+            co_return;
+        }
     } catch (const LoadBalancerError& error) {
         if (!error.retry()) throw BadRequest(error.what());
         trouble = error.what();
@@ -66,6 +70,18 @@ awaitable<void> Life::introduce_to(Watch& watch) {
                     {{"task", state_.definition.name},
                      {"loadBalancer", watch.membership.url},
                      {"error", trouble}});
+}
+
+/// Connections that outlive the load balancer's own delay are closed by it: to wait on is in vain.
+void Life::compare_delays(const Watch& watch) {
+    const auto& [stop, delay] = std::tie(state_.definition.stop, watch.membership.delay);
+    if (!stop.delay_is_chosen || !delay || stop.deregistration_delay <= *delay) return;
+    const auto seconds = [](Clock::duration time) { return fmt::format("{} s", time / 1.0s); };
+    around_.log.say(Level::warn, "Deregistration delay is longer than the load balancer's own",
+                    {{"task", state_.definition.name},
+                     {"loadBalancer", watch.membership.url},
+                     {"deregistrationDelay", seconds(stop.deregistration_delay)},
+                     {"loadBalancersDelay", seconds(*delay)}});
 }
 
 void Life::launch() {
@@ -151,7 +167,7 @@ awaitable<void> Life::run() {
 
 awaitable<void> Life::register_with(Watch& watch) {
     const std::string& url = watch.membership.url;
-    const bool before = contains(state_.registered, url);
+    const bool before = contains(state_.registered, url), introduced = watch.introduced;
     if (before && watch.registered && watch.membership.registers) co_return;
     co_await register_when_listening({.clock = around_.clock,
                                       .log = around_.log,
@@ -160,6 +176,7 @@ awaitable<void> Life::register_with(Watch& watch) {
                                       .registered_before = before},
                                      watch);
     if (watch.membership.port) evidence_->named(*watch.membership.port);
+    if (!introduced) compare_delays(watch);
     if (!watch.registered || !watch.membership.registers) co_return;
     if (!contains(state_.registered, url)) state_.registered.push_back(url);
     note();

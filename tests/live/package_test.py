@@ -29,7 +29,8 @@ class ContentsTest(harness.LiveTest):
         listing = subprocess.run(["dpkg-deb", "--contents", package], capture_output=True, text=True, check=True).stdout
         files = {line.split()[5][1:]: line.split()[0:2] for line in listing.splitlines() if not line.endswith("/")}
         self.assertEqual(set(files), {
-            "/usr/bin/agent", "/usr/bin/agentctl", "/usr/lib/systemd/system/lastcall.service",
+            "/usr/bin/agent", "/usr/bin/agentctl", "/usr/libexec/lastcall/agent-lb-aws",
+            "/usr/libexec/lastcall/agent-lb-elbv2", "/usr/libexec/lastcall/agent-lb-elb", "/usr/lib/systemd/system/lastcall.service",
             "/usr/share/doc/lastcall/README.md", "/usr/share/doc/lastcall/LICENSE"})
         self.assertEqual(files["/usr/bin/agent"], ["-rwxr-xr-x", "root/root"])
         self.assertEqual(files["/usr/lib/systemd/system/lastcall.service"], ["-rw-r--r--", "root/root"])
@@ -40,7 +41,8 @@ class ContentsTest(harness.LiveTest):
             subprocess.run(["sh", "-n", control / script], check=True)
         fields = (control / "control").read_text()
         self.assertIn("Package: lastcall\n", fields)
-        self.assertNotIn("Depends:", fields)  # the programs are static
+        self.assertNotIn("Depends:", fields)  # agent and agentctl are static
+        self.assertIn("Recommends: libcurl4", fields)  # agent-lb-aws isn't
         tree = self.dir / "tree"
         subprocess.run(["dpkg-deb", "--extract", package, tree], check=True)
         text = subprocess.run([tree / "usr/bin/agent", "version"], capture_output=True, text=True, check=True).stdout
