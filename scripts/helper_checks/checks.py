@@ -145,8 +145,11 @@ def end_of_stdin_under_way(life, url):
 
 
 def sigterm(life, url):
-    os.killpg(life.process.pid, signal.SIGTERM)
-    return f"left after {1000 * life.leaves(TERM, 'SIGTERM to its process group'):.0f} ms"
+    def send():
+        os.killpg(life.process.pid, signal.SIGTERM)
+    send()
+    # A shell that is just about to read acts on the first one when the second wakes it.
+    return f"left after {1000 * life.leaves(TERM, 'SIGTERM to its process group', halfway=send):.0f} ms"
 
 
 def all_checks(wait):

@@ -29,8 +29,9 @@ class Life:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
             env=os.environ | {"LASTCALL_HELPER_PROTOCOL": "1"}, start_new_session=True)
-        for read in (self._read, self._read_errors):
-            threading.Thread(target=read, daemon=True).start()
+        self.readers = [threading.Thread(target=read, daemon=True) for read in (self._read, self._read_errors)]
+        for reader in self.readers:
+            reader.start()
 
     # ------------------------------------------------------------------------- what it says
 
@@ -199,10 +200,13 @@ class Life:
         except BrokenPipeError:
             pass
 
-    def leaves(self, seconds, after):
+    def leaves(self, seconds, after, halfway=None):
         """Waits for it and its children to leave, then looks at what it said at last; returns how long it took."""
         begun = time.monotonic()
         while self.process.poll() is None or descendants():
+            if halfway and self.process.poll() is None and time.monotonic() - begun >= seconds / 2:
+                halfway()
+                halfway = None
             if time.monotonic() - begun >= seconds + COARSE:
                 names = ", ".join(f"{name} ({pid})" for pid, name in descendants().items() if pid != self.process.pid)
                 who = f"it left, but {names}" if self.process.poll() is not None else f"it and {names}" if names else "it"
@@ -235,6 +239,8 @@ class Life:
                 pass
         self.process.wait()
         self.close_stdin()
+        for reader in self.readers:
+            reader.join(1)
 
 
 def descendants():

@@ -32,8 +32,8 @@ def answer(one):
         pass
     else:
         say(id=number, error=f"cannot do {{do}}: unknown", retry=False)
-say(**greet)
 print("text for people", file=sys.stderr)
+say(**greet)
 for line in sys.stdin:
     value = json.loads(line)
     for one in value if isinstance(value, list) else [value]:
