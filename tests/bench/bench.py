@@ -9,6 +9,7 @@ import platform
 import signal
 
 from adopting import adopting
+from behind_aws import alb_stop, scale_in
 from draining import close_to_sigterm, crowd, many_draining
 from idle import idle
 from journal_cost import journal_cost
@@ -20,7 +21,8 @@ from world import World
 from wrapping import wrapping
 
 MEASURES = {"wrapping": wrapping, "idle": idle, "stop": stop, "drain": close_to_sigterm, "crowd": crowd,
-            "drains": many_draining, "adopting": adopting, "journal": journal_cost, "kill": kill_lateness, "size": size}
+            "drains": many_draining, "adopting": adopting, "journal": journal_cost, "aws": scale_in, "alb": alb_stop,
+            "kill": kill_lateness, "size": size}
 
 
 def measured(name, options):
