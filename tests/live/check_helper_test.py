@@ -256,6 +256,14 @@ class Example(harness.LiveTest):
                     self.assertEqual((room / "lb").read_text(), "# ours\nserver 10.0.0.9:80;\n")
                     self.assertEqual(sorted(path.name for path in room.iterdir()), ["agent-lb-file", "lb"])
 
+    def test_so_does_the_one_of_thirty_lines(self):
+        program, flag = ROOT / "scripts/examples/agent-lb-flag", self.dir / "up"
+        self.assertLessEqual(len(program.read_text().splitlines()), 30)
+        done = subprocess.run([CHECK, program, "--wait", "1", "--url", f"flag:{flag}"],
+                              capture_output=True, text=True, timeout=100)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertFalse(flag.exists())
+
     def ask(self, *requests, **environment):
         lines = "".join(json.dumps({"id": number, **one}, separators=(",", ":")) + "\n"
                         for number, one in enumerate(requests, 1))

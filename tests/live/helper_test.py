@@ -130,6 +130,25 @@ class Works(HelperTest):
         self.assertIn("geheim", json.dumps(self.heard(do="check")))
 
 
+class InShell(harness.LiveTest):
+    def test_a_helper_of_thirty_lines_stops_a_task_in_order(self):
+        flag, port, journal = self.dir / "up", harness.free_port(), self.journal()
+        agent = harness.Agent(self, AGENT_HELPER_PATH=harness.ROOT / "scripts/examples")
+        agent.run("web", *self.obedient(port, journal=journal), load_balancers=[f"flag:{flag}?settle=500ms"])
+        wait_until(flag.exists, "the registration")
+        client = harness.Client(port).send("/delay/1500")
+        wait_until(lambda: (agent.task("web") or {}).get("connections"), "the request")
+        stop = agent.start_ctl("stop", "web")
+        wait_until(lambda: not flag.exists(), "the deregistration")
+        self.assertEqual(client.response(), 200)
+        client.close()
+        closed = harness.boot_now()
+        self.assertEqual(stop.wait(), 0)
+        self.assert_took(journal.signalled() - closed, 0.5, what="SIGTERM")
+        record = agent.stops("web")[0]
+        self.assertEqual([p["outcome"] for p in record["phases"][:3]], ["completed"] * 3)
+
+
 class NoTasksOwn(HelperTest):
     """The helper, and whatever it leaves behind, is no part of the task's process tree."""
 

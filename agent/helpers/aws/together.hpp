@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -14,13 +15,15 @@ class Together {
  public:
     /// One call for all `items`. What it throws, all of them get.
     using Work = std::function<awaitable<Result>(std::vector<Item> items, Note note)>;
-    /// Collects for `window` from the first on, at most `most` items a call. `gate` must be closed
-    /// before this is gone.
+    /// Collects for `window` from the first on, at most `most` items a call. As long as they go on
+    /// coming, each call collects twice as long as the one before, up to half a second: a thousand
+    /// that come within seconds are few calls too. `gate` must be closed before this is gone.
     Together(Gate& gate, Clock& clock, asio::any_io_executor executor, Clock::duration window,
              std::size_t most, Work work)
         : gate_(gate),
           clock_(clock),
           executor_(std::move(executor)),
+          usual_(window),
           window_(window),
           most_(most),
           work_(std::move(work)) {}
@@ -38,6 +41,8 @@ class Together {
     }
 
  private:
+    static constexpr Clock::duration longest = 500ms, quiet = 1s;
+
     /// Owners: who asked, and the call under way.
     struct Call {
         explicit Call(asio::any_io_executor executor)
@@ -57,7 +62,10 @@ class Together {
 
     awaitable<Result> depart(std::shared_ptr<Call> call) {
         auto full = done(call->full.wait());
+        const bool goes_on = clock_.now() < after(last_left_, quiet);
+        window_ = goes_on ? std::min(2 * window_, longest) : usual_;
         co_await before(clock_, after(clock_.now(), window_), std::move(full));
+        last_left_ = clock_.now();
         if (next_ == call) next_.reset();
         // Raw: the flight holds this coroutine, not the other way round.
         Flight<Result>* const flight = call->flight.get();
@@ -69,7 +77,8 @@ class Together {
     Gate& gate_;
     Clock& clock_;
     asio::any_io_executor executor_;
-    Clock::duration window_;
+    Clock::duration usual_, window_;
+    Clock::time_point last_left_ = Clock::time_point::min();
     std::size_t most_;
     Work work_;
     std::shared_ptr<Call> next_;
