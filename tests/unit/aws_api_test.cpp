@@ -139,6 +139,23 @@ TEST_CASE_FIXTURE(AwsWorld, "a wrong clock is put right by the server's date, sa
     CHECK(notes.empty());
 }
 
+TEST_CASE_FIXTURE(AwsWorld, "two calls that meet a wrong clock together are both tried again") {
+    HttpResponse skewed = refusal(403, "SignatureDoesNotMatch", "Signature expired");
+    skewed.date = "Thu, 01 Jan 2026 12:00:00 GMT";
+    on("DeregisterTargets", [skewed](const HttpRequest& request) {
+        return header(request, "X-Amz-Date").starts_with("20260101T1200") ? good : skewed;
+    });
+    const auto one = [this]() -> awaitable<void> {
+        const Query query("DeregisterTargets", elbv2_version);
+        auto calling = parts().api.call(elbv2_service, "eu-west-1", query, never, [](auto&) {});
+        const std::string body = co_await std::move(calling);
+        CHECK(body == good.body);
+    };
+    std::vector<awaitable<void>> both;
+    for (int i = 0; i < 2; ++i) both.push_back(one());
+    sim.run(all(std::move(both)));
+}
+
 TEST_CASE_FIXTURE(AwsWorld, "a wrong signature with a right clock is final") {
     HttpResponse wrong = refusal(403, "SignatureDoesNotMatch", "The request signature…");
     for (const char* date :

@@ -64,8 +64,8 @@ awaitable<std::string> Api::call(Service service, std::string region, Query quer
         auto getting = credentials_.get(note);
         const Credentials credentials = co_await std::move(getting);
         HttpRequest request = form(url, query, credentials);
-        sign(request, {credentials.access_key, credentials.secret, region, service.name},
-             time_.now());
+        const auto date = time_.now();
+        sign(request, {credentials.access_key, credentials.secret, region, service.name}, date);
         Verdict verdict{.remedy = Remedy::waiting};
         bool may_retry = true;
         auto posting = post(std::move(request), verdict.cause, may_retry);
@@ -85,7 +85,9 @@ awaitable<std::string> Api::call(Service service, std::string region, Query quer
         }
         if (verdict.remedy == Remedy::right_date && !attempts.corrected) {
             attempts.corrected = true;
-            if (time_.correct(response.date)) continue;
+            // Another call may have heard of it meanwhile.
+            const bool corrected = std::chrono::abs(time_.now() - date) > 60s;
+            if (time_.correct(response.date) || corrected) continue;
         }
         if (verdict.remedy != Remedy::waiting || !may_retry)
             throw Failure(cause, false, verdict.code);
