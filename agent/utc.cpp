@@ -63,6 +63,8 @@ std::optional<Clock::utc_time> utc_time(std::string_view text) {
     const std::chrono::year_month_day date{std::chrono::year(*year),
                                            std::chrono::month(static_cast<unsigned>(*month)),
                                            std::chrono::day(static_cast<unsigned>(*day))};
+    // What 64 bits of nanoseconds hold.
+    if (*year < 1678 || *year > 2261) return std::nullopt;
     if (!date.ok() || *hour > 23 || *minute > 59 || *second > 59) return std::nullopt;
     return std::chrono::sys_days(date) + std::chrono::hours(*hour) + std::chrono::minutes(*minute) +
            std::chrono::seconds(*second) + Microseconds(*micro);

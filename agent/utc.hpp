@@ -13,7 +13,7 @@ std::string utc_text(Clock::utc_time at);
 /// "2026-01-31T12:00:00Z", as the ECS agent's log has it.
 std::string utc_seconds_text(Clock::utc_time at);
 
-/// The way back from both; nullopt for anything else.
+/// The way back from both; nullopt for anything else, and for years before 1678 or after 2261.
 std::optional<Clock::utc_time> utc_time(std::string_view text);
 
 }  // namespace lastcall

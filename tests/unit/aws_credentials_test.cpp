@@ -296,6 +296,10 @@ TEST_CASE("credentials that aren't understood are never quoted") {
             CHECK_FALSE(contains(failure.what(), "hush"));
         }
     }
+    CHECK_FALSE(parse_credentials("{\"AccessKeyId\":\"a\",\"SecretAccessKey\":\"s\","
+                                  "\"Expiration\":\"9999-12-31T23:59:59Z\"}",
+                                  "these")
+                    .expires);
     try {
         parse_credentials("{\"Code\":\"AssumeRoleUnauthorizedAccess\"}", "these");
         FAIL("understood");

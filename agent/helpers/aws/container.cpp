@@ -40,6 +40,12 @@ json::array elements(const json::value& value, const char* key) {
     return array == nullptr ? json::array() : *array;
 }
 
+/// Whether a time lies where no clock of ours reaches: "9999-12-31T23:59:59Z" means never.
+bool far_away(const std::string& time) {
+    const auto digits = time.find_first_not_of("0123456789");
+    return digits == 4 && time.substr(0, 4) >= "2200";
+}
+
 /// Where credentials may be fetched from without TLS.
 bool trusted(const std::string& host) {
     constexpr std::array known = {"localhost", "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]",
@@ -99,7 +105,7 @@ Credentials parse_credentials(std::string_view body, const std::string& from) {
                       true);
     }
     const std::string expires = text(value, "Expiration");
-    if (!expires.empty()) {
+    if (!expires.empty() && !far_away(expires)) {
         result.expires = utc_time(expires);
         if (!result.expires) {
             throw Failure(fmt::format("{} expire at {}, expected a time like 2026-01-31T12:00:00Z",

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "agent/helpers/aws/flight.hpp"
@@ -62,7 +63,7 @@ class Together {
 
     awaitable<Result> depart(std::shared_ptr<Call> call) {
         auto full = done(call->full.wait());
-        const bool goes_on = clock_.now() < after(last_left_, quiet);
+        const bool goes_on = last_left_ && clock_.now() < after(*last_left_, quiet);
         window_ = goes_on ? std::min(2 * window_, longest) : usual_;
         co_await before(clock_, after(clock_.now(), window_), std::move(full));
         last_left_ = clock_.now();
@@ -78,7 +79,7 @@ class Together {
     Clock& clock_;
     asio::any_io_executor executor_;
     Clock::duration usual_, window_;
-    Clock::time_point last_left_ = Clock::time_point::min();
+    std::optional<Clock::time_point> last_left_;
     std::size_t most_;
     Work work_;
     std::shared_ptr<Call> next_;
