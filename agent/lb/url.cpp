@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "agent/config/duration.hpp"
+#include "agent/config/pathless_url.hpp"
 #include "agent/config/typing_error.hpp"
 
 namespace lastcall {
@@ -260,7 +261,8 @@ std::string LoadBalancerUrl::load_balancer() const {
 }
 
 LoadBalancerUrl parse_load_balancer_url(const std::string& text) {
-    const auto result = urls::parse_uri(text);
+    const std::string whole = with_path(text);
+    const auto result = urls::parse_uri(whole);
     if (!result) refuse(text, "it is no URL, expected haproxy://…, readiness://… or SCHEME:…");
     const urls::url_view parsed = *result;
     LoadBalancerUrl url;

@@ -9,6 +9,7 @@
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
 
+#include "agent/config/pathless_url.hpp"
 #include "agent/helpers/aws/excerpt.hpp"
 #include "agent/utc.hpp"
 #include "supervisor/await.hpp"
@@ -59,7 +60,8 @@ bool trusted(const std::string& host) {
 }
 
 std::string trusted_url(const std::string& text) {
-    const auto url = boost::urls::parse_uri(text);
+    const std::string pathed = with_path(text);
+    const auto url = boost::urls::parse_uri(pathed);
     // Boost.URL 1.81 takes http://127.0.0.1.example.org for the host 127.0.0.1 and a path.
     const bool whole = url && !url->host().empty() && !url->has_userinfo() &&
                        (url->path().empty() || url->path().front() == '/');

@@ -7,6 +7,7 @@
 #include <boost/url/url_view.hpp>
 #include <optional>
 
+#include "agent/config/pathless_url.hpp"
 #include "agent/helpers/aws/excerpt.hpp"
 #include "agent/helpers/aws/failure.hpp"
 
@@ -32,7 +33,8 @@ std::string domain_of(const std::string& region) {
 }
 
 std::string checked(std::string url, const std::string& from) {
-    const auto parsed = boost::urls::parse_uri(url);
+    const std::string whole = with_path(url);
+    const auto parsed = boost::urls::parse_uri(whole);
     // Boost.URL 1.81 takes http://127.0.0.1.example.org for the host 127.0.0.1 and a path.
     const bool good = parsed && (parsed->scheme() == "https" || parsed->scheme() == "http") &&
                       !parsed->host().empty() && !parsed->has_userinfo() && !parsed->has_query() &&

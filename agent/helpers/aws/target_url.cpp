@@ -10,6 +10,7 @@
 #include <set>
 #include <vector>
 
+#include "agent/config/pathless_url.hpp"
 #include "agent/config/typing_error.hpp"
 #include "agent/helpers/aws/excerpt.hpp"
 #include "agent/helpers/aws/failure.hpp"
@@ -118,14 +119,15 @@ void take_parameters(TargetUrl& url, boost::urls::url_view parsed) {
 }  // namespace
 
 TargetUrl parse_target_url(const std::string& text) {
-    const auto parsed = boost::urls::parse_uri(text);
+    const std::string whole = with_path(text);
+    const auto parsed = boost::urls::parse_uri(whole);
     if (!parsed) refuse(text, "it is no URL, expected elbv2:?… or elb:?…");
     TargetUrl url{.text = text, .scheme = std::string(parsed->scheme())};
     for (char& c : url.scheme) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
     if (url.scheme != "elbv2" && url.scheme != "elb") {
         refuse(text, fmt::format("the scheme is {}, expected elbv2 or elb", quoted(url.scheme)));
     }
-    if (parsed->has_authority() || !parsed->path().empty() || parsed->has_fragment()) {
+    if (whole == text || parsed->has_fragment()) {
         refuse(text,
                fmt::format("expected {}:?… and nothing before the question mark", url.scheme));
     }
