@@ -14,6 +14,7 @@
 #include "agent/helpers/aws/excerpt.hpp"
 #include "agent/helpers/aws/failure.hpp"
 #include "agent/helpers/aws/service.hpp"
+#include "agent/helpers/aws/web_url.hpp"
 
 namespace lastcall::aws {
 namespace {
@@ -33,8 +34,7 @@ struct Parameter {
 };
 
 bool plain(const std::string& text) {
-    return !text.empty() && text.size() <= 255 &&
-           std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
+    return !text.empty() && text.size() <= 255 && is_url_text(text);
 }
 
 bool take_arn(TargetUrl& url, const std::string& value) {
@@ -118,6 +118,7 @@ void take_parameters(TargetUrl& url, boost::urls::url_view parsed) {
 }  // namespace
 
 TargetUrl parse_target_url(const std::string& text) {
+    if (!is_url_text(text)) refuse(text, "a URL has neither white space nor anything beyond ASCII");
     const auto parsed = boost::urls::parse_uri(text);
     if (!parsed) refuse(text, "it is no URL, expected elbv2:?… or elb:?…");
     TargetUrl url{.text = text, .scheme = std::string(parsed->scheme())};
