@@ -11,6 +11,7 @@
 #include "agent/helpers/aws/request.hpp"
 #include "agent/helpers/aws/target_url.hpp"
 #include "agent/helpers/aws/verdict.hpp"
+#include "agent/helpers/aws/web_url.hpp"
 
 namespace {
 
@@ -80,6 +81,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
         read_json(text);
     } else {
         refused([&] { parse_target_url(std::string(text)); });
+        parse_web_url(std::string(text));
         refused([&] { parse_sections(text, "file"); });
         one_line(excerpt(text, 50));
     }

@@ -259,7 +259,7 @@ TEST_CASE("credentials travel without TLS to this machine and ECS's addresses al
     CHECK_FALSE(container_credentials(around));
     for (const char* good : {"http://127.0.0.1:8080/c", "http://localhost/c", "http://[::1]:80/c",
                              "https://any.example/c", "http://169.254.170.2/c",
-                             "http://169.254.170.23/v1/credentials", "http://127.1.2.3/c"}) {
+                             "http://169.254.170.23/v1/credentials", "http://127.1.2.3/c?role=a"}) {
         INFO(std::string(good));
         variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = good;
         const auto request = container_credentials(around);

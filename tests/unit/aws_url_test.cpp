@@ -55,8 +55,10 @@ TEST_CASE("a classic load balancer's URL names it and the instance") {
 }
 
 TEST_CASE("what isn't understood is refused by name") {
-    CHECK(error("no url at all") ==
-          "'no url at all' isn't understood: it is no URL, expected elbv2:?… or elb:?…");
+    CHECK(error("no-url") ==
+          "'no-url' isn't understood: it is no URL, expected elbv2:?… or elb:?…");
+    CHECK(has(error("elb:?name=a b"), "neither white space nor anything beyond ASCII"));
+    CHECK(has(error("elb:\xba"), "'elb:\\xba' isn't understood"));
     CHECK(has(error("f5:?pool=a"), "the scheme is 'f5', expected elbv2 or elb"));
     CHECK(has(error("elbv2:?target_group_arn=" + arn), "did you mean 'target-group-arn'?"));
     CHECK(has(error("elbv2:?name=web"),

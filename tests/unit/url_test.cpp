@@ -5,7 +5,7 @@
 #include <map>
 #include <stdexcept>
 
-#include "agent/config/pathless_url.hpp"
+#include "agent/config/url_text.hpp"
 #include "agent/lb/lb.hpp"
 
 using namespace lastcall;

@@ -6,11 +6,9 @@
 #include <boost/asio/ip/address_v4.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
-#include <boost/url/parse.hpp>
-#include <boost/url/url_view.hpp>
 
-#include "agent/config/pathless_url.hpp"
 #include "agent/helpers/aws/excerpt.hpp"
+#include "agent/helpers/aws/web_url.hpp"
 #include "agent/utc.hpp"
 #include "supervisor/await.hpp"
 
@@ -60,13 +58,8 @@ bool trusted(const std::string& host) {
 }
 
 std::string trusted_url(const std::string& text) {
-    const std::string pathed = with_path(text);
-    const auto url = boost::urls::parse_uri(pathed);
-    // Boost.URL 1.81 takes http://127.0.0.1.example.org for the host 127.0.0.1 and a path.
-    const bool whole = url && !url->host().empty() && !url->has_userinfo() &&
-                       (url->path().empty() || url->path().front() == '/');
-    if (whole && url->scheme() == "https") return text;
-    if (whole && url->scheme() == "http" && trusted(std::string(url->host()))) return text;
+    const auto url = parse_web_url(text);
+    if (url && (url->scheme == "https" || trusted(url->host))) return text;
     throw Failure(
         fmt::format("AWS_CONTAINER_CREDENTIALS_FULL_URI is {}, expected https://… or http to "
                     "a loopback address, 169.254.170.2 or 169.254.170.23",

@@ -3,13 +3,11 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <boost/url/parse.hpp>
-#include <boost/url/url_view.hpp>
 #include <optional>
 
-#include "agent/config/pathless_url.hpp"
 #include "agent/helpers/aws/excerpt.hpp"
 #include "agent/helpers/aws/failure.hpp"
+#include "agent/helpers/aws/web_url.hpp"
 
 namespace lastcall::aws {
 namespace {
@@ -33,14 +31,8 @@ std::string domain_of(const std::string& region) {
 }
 
 std::string checked(std::string url, const std::string& from) {
-    const std::string whole = with_path(url);
-    const auto parsed = boost::urls::parse_uri(whole);
-    // Boost.URL 1.81 takes http://127.0.0.1.example.org for the host 127.0.0.1 and a path.
-    const bool good = parsed && (parsed->scheme() == "https" || parsed->scheme() == "http") &&
-                      !parsed->host().empty() && !parsed->has_userinfo() && !parsed->has_query() &&
-                      !parsed->has_fragment() &&
-                      (parsed->path().empty() || parsed->path().front() == '/');
-    if (!good) {
+    const auto parsed = parse_web_url(url);
+    if (!parsed || parsed->query) {
         throw Failure(fmt::format("{} is {}, expected http://… or https://…", from, quoted(url)),
                       false);
     }

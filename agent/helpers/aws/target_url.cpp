@@ -10,8 +10,8 @@
 #include <set>
 #include <vector>
 
-#include "agent/config/pathless_url.hpp"
 #include "agent/config/typing_error.hpp"
+#include "agent/config/url_text.hpp"
 #include "agent/helpers/aws/excerpt.hpp"
 #include "agent/helpers/aws/failure.hpp"
 #include "agent/helpers/aws/service.hpp"
@@ -34,8 +34,7 @@ struct Parameter {
 };
 
 bool plain(const std::string& text) {
-    return !text.empty() && text.size() <= 255 &&
-           std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
+    return !text.empty() && text.size() <= 255 && is_url_text(text);
 }
 
 bool take_arn(TargetUrl& url, const std::string& value) {
@@ -119,6 +118,7 @@ void take_parameters(TargetUrl& url, boost::urls::url_view parsed) {
 }  // namespace
 
 TargetUrl parse_target_url(const std::string& text) {
+    if (!is_url_text(text)) refuse(text, "a URL has neither white space nor anything beyond ASCII");
     const std::string whole = with_path(text);
     const auto parsed = boost::urls::parse_uri(whole);
     if (!parsed) refuse(text, "it is no URL, expected elbv2:?… or elb:?…");

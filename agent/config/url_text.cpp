@@ -1,6 +1,12 @@
-#include "agent/config/pathless_url.hpp"
+#include "agent/config/url_text.hpp"
+
+#include <algorithm>
 
 namespace lastcall {
+
+bool is_url_text(std::string_view text) {
+    return std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
+}
 
 std::string with_path(std::string url) {
     const auto begin = url.find(':') + 1;
