@@ -140,19 +140,34 @@ std::vector<std::string> task_environment(const std::vector<std::string>& keep) 
     return environment;
 }
 
-std::optional<std::string> tight_deadline(const StopSettings& stop,
-                                          const std::vector<Membership>& memberships) {
-    if (!stop.stop_deadline || !stop.stop_timeout) return std::nullopt;
-    Clock::duration settle{};
-    for (const auto& membership : memberships) settle = std::max(settle, membership.settle);
-    const auto left = std::max<Clock::duration>(*stop.stop_deadline - 1s - *stop.stop_timeout, 0s);
-    if (memberships.empty() || left > settle) return std::nullopt;
+std::optional<std::string> tight_deadline(const StopSettings& stop, const Membership& membership) {
+    if (!stop.stop_deadline) return std::nullopt;
+    const auto budget = std::max<Clock::duration>(*stop.stop_deadline - 1s, 0s);
+    const auto left =
+        std::max<Clock::duration>(budget - stop.stop_timeout.value_or(budget / 2), 0s);
+    if (left > membership.settle) return std::nullopt;
+    const std::string why =
+        stop.stop_timeout
+            ? fmt::format("A stop timeout of {} leaves {} of the stop deadline of {}",
+                          format_duration(*stop.stop_timeout), format_duration(left),
+                          format_duration(*stop.stop_deadline))
+            : fmt::format("The stop deadline of {} leaves {}", format_duration(*stop.stop_deadline),
+                          format_duration(left));
     return fmt::format(
-        "A stop timeout of {} leaves {} of the stop deadline of {} to drain, and a load balancer "
-        "needs {} "
-        "to settle: shorten the stop timeout, or lengthen what the deadline stands for",
-        format_duration(*stop.stop_timeout), format_duration(left),
-        format_duration(*stop.stop_deadline), format_duration(settle));
+        "{} to drain, and a load balancer needs {} to settle: {}lengthen what the "
+        "deadline stands for",
+        why, format_duration(membership.settle),
+        stop.stop_timeout ? "shorten the stop timeout, or " : "");
+}
+
+std::optional<std::string> longer_delay(const StopSettings& stop, const Membership& membership) {
+    const auto& own = membership.delay;
+    if (!stop.delay_is_chosen || !own || stop.deregistration_delay <= *own) return std::nullopt;
+    return fmt::format(
+        "A deregistration delay of {} is longer than the load balancer's own of {}, which cuts "
+        "what "
+        "is left by then: shorten the one, or lengthen the other",
+        format_duration(stop.deregistration_delay), format_duration(*own));
 }
 
 }  // namespace lastcall

@@ -29,7 +29,9 @@ std::vector<std::string> task_environment(const std::vector<std::string>& keep);
 
 /// DESIGN rule 6: a stop timeout that leaves the drain less of the deadline than a load balancer
 /// needs to settle. Nothing if all fits.
-std::optional<std::string> tight_deadline(const StopSettings& stop,
-                                          const std::vector<Membership>& memberships);
+std::optional<std::string> tight_deadline(const StopSettings& stop, const Membership& membership);
+
+/// A deregistration delay of ours that the load balancer's own makes vain.
+std::optional<std::string> longer_delay(const StopSettings& stop, const Membership& membership);
 
 }  // namespace lastcall

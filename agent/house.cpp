@@ -22,7 +22,7 @@ Surroundings surroundings(House& house, const Settings& settings, const Role& ro
                           LoadBalancers& load_balancers) {
     Clock& clock = *house.clock;
     Log& log = *house.log;
-    const auto memberships = [&load_balancers, &log](const TaskDefinition& definition) {
+    const auto memberships = [&load_balancers](const TaskDefinition& definition) {
         std::vector<Membership> all;
         try {
             for (const auto& url : definition.load_balancers) {
@@ -31,10 +31,15 @@ Surroundings surroundings(House& house, const Settings& settings, const Role& ro
         } catch (const std::invalid_argument& error) {
             throw BadRequest(error.what());
         }
-        if (const auto tight = tight_deadline(definition.stop, all)) {
-            log.say(Level::warn, *tight, {{"task", definition.name}});
-        }
         return all;
+    };
+    const auto introduced = [&log](const TaskDefinition& definition, const Membership& membership) {
+        for (const auto& warning : {tight_deadline(definition.stop, membership),
+                                    longer_delay(definition.stop, membership)}) {
+            if (!warning) continue;
+            log.say(Level::warn, *warning,
+                    {{"task", definition.name}, {"loadBalancer", membership.url}});
+        }
     };
     const auto evidence = [&house, &sockets, whole_namespace = role.pid1](
                               const TaskDefinition& definition, std::vector<Process*> processes) {
@@ -47,6 +52,7 @@ Surroundings surroundings(House& house, const Settings& settings, const Role& ro
             .log = log,
             .launcher = launcher,
             .memberships = memberships,
+            .introduced = introduced,
             .evidence = evidence,
             .new_id = random_id,
             .cleanup_wait = settings.cleanup_wait};

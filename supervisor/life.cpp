@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <csignal>
-#include <tuple>
 
 #include "supervisor/registration.hpp"
 
@@ -59,7 +58,7 @@ awaitable<void> Life::introduce_to(Watch& watch) {
         const auto in_time =
             co_await before(around_.clock, limit, done(lastcall::introduce(watch)));
         if (in_time) {
-            compare_delays(watch);
+            met(watch);
             co_return;
         }
     } catch (const LoadBalancerError& error) {
@@ -72,16 +71,8 @@ awaitable<void> Life::introduce_to(Watch& watch) {
                      {"error", trouble}});
 }
 
-/// Connections that outlive the load balancer's own delay are closed by it: to wait on is in vain.
-void Life::compare_delays(const Watch& watch) {
-    const auto& [stop, delay] = std::tie(state_.definition.stop, watch.membership.delay);
-    if (!stop.delay_is_chosen || !delay || stop.deregistration_delay <= *delay) return;
-    const auto seconds = [](Clock::duration time) { return fmt::format("{} s", time / 1.0s); };
-    around_.log.say(Level::warn, "Deregistration delay is longer than the load balancer's own",
-                    {{"task", state_.definition.name},
-                     {"loadBalancer", watch.membership.url},
-                     {"deregistrationDelay", seconds(stop.deregistration_delay)},
-                     {"loadBalancersDelay", seconds(*delay)}});
+void Life::met(const Watch& watch) {
+    if (around_.introduced) around_.introduced(state_.definition, watch.membership);
 }
 
 void Life::launch() {
@@ -176,7 +167,7 @@ awaitable<void> Life::register_with(Watch& watch) {
                                       .registered_before = before},
                                      watch);
     if (watch.membership.port) evidence_->named(*watch.membership.port);
-    if (!introduced) compare_delays(watch);
+    if (!introduced && watch.introduced) met(watch);
     if (!watch.registered || !watch.membership.registers) co_return;
     if (!contains(state_.registered, url)) state_.registered.push_back(url);
     note();

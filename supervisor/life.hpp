@@ -78,7 +78,7 @@ class Life {
  private:
     Life(Surroundings& around, TaskState initial, std::vector<Membership> memberships);
     awaitable<void> introduce_to(Watch& watch);
-    void compare_delays(const Watch& watch);
+    void met(const Watch& watch);
     void began();
     void take_over(StopRecord stop);
     awaitable<void> run();

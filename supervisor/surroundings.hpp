@@ -40,6 +40,8 @@ struct Surroundings {
     Launcher& launcher;
     /// Understands a task's load balancer URLs. Throws BadRequest for one it can't.
     std::function<std::vector<Membership>(const TaskDefinition&)> memberships;
+    /// A load balancer has told what only it knows of a task's membership. May be empty.
+    std::function<void(const TaskDefinition&, const Membership&)> introduced;
     /// The kernel's word on one task; `processes` are its containers' processes.
     std::function<std::unique_ptr<Evidence>(const TaskDefinition&, std::vector<Process*> processes)>
         evidence;

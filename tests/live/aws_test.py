@@ -110,8 +110,14 @@ class Alb(AwsTest):
         agent = self.serve(AGENT_DEREGISTRATION_DELAY="90s")
         agent.run("web", "sleep", "600", load_balancers=[group.url(80)])
         line, = [line for line in agent.process.stderr().splitlines() if "level=warn" in line]
-        self.assertIn('deregistrationDelay="90 s"', line)
-        self.assertIn('loadBalancersDelay="60 s"', line)
+        self.assertIn("A deregistration delay of 1m30s is longer than the load balancer's own of 1m", line)
+
+    def test_a_deadline_that_leaves_no_time_to_settle_is_a_warning(self):
+        group = self.aws.target_group("web", protocol="TCP", delay=300)
+        agent = self.serve(AGENT_STOP_DEADLINE="90s")
+        agent.run("web", "sleep", "600", load_balancers=[group.url(80)])
+        line, = [line for line in agent.process.stderr().splitlines() if "level=warn" in line]
+        self.assertIn("The stop deadline of 1m30s leaves 44.5s to drain, and a load balancer needs 2m to settle", line)
 
 
 class Containers(AwsTest):

@@ -19,36 +19,40 @@ struct FakeHouse {
     bool registers = true;
     Clock::duration listens_from{};
     int ids = 0;
+    std::vector<std::string> met;  ///< the load balancers that were introduced
     std::vector<FakeEvidence*> evidence;
     Supervisor supervisor{surroundings()};
 
     Surroundings surroundings() {
-        return {.executor = sim.executor(),
-                .clock = sim.clock,
-                .journal = journal,
-                .log = log,
-                .launcher = launcher,
-                .memberships =
-                    [this](const TaskDefinition&) {
-                        std::vector<Membership> all;
-                        if (!behind_load_balancer) return all;
-                        all.push_back({.url = "fake:web",
-                                       .load_balancer = load_balancer,
-                                       .target = "web/web1",
-                                       .knows = true,
-                                       .registers = registers,
-                                       .settle = 0s});
-                        return all;
-                    },
-                .evidence =
-                    [this](const TaskDefinition&, std::vector<Process*>) {
-                        auto seen = std::make_unique<FakeEvidence>(sim);
-                        seen->listens_from = listens_from;
-                        evidence.push_back(seen.get());
-                        return seen;
-                    },
-                .new_id = [this] { return std::to_string(++ids); },
-                .cleanup_wait = 3h};
+        return {
+            .executor = sim.executor(),
+            .clock = sim.clock,
+            .journal = journal,
+            .log = log,
+            .launcher = launcher,
+            .memberships =
+                [this](const TaskDefinition&) {
+                    std::vector<Membership> all;
+                    if (!behind_load_balancer) return all;
+                    all.push_back({.url = "fake:web",
+                                   .load_balancer = load_balancer,
+                                   .target = "web/web1",
+                                   .knows = true,
+                                   .registers = registers,
+                                   .settle = 0s});
+                    return all;
+                },
+            .introduced = [this](const TaskDefinition&,
+                                 const Membership& membership) { met.push_back(membership.url); },
+            .evidence =
+                [this](const TaskDefinition&, std::vector<Process*>) {
+                    auto seen = std::make_unique<FakeEvidence>(sim);
+                    seen->listens_from = listens_from;
+                    evidence.push_back(seen.get());
+                    return seen;
+                },
+            .new_id = [this] { return std::to_string(++ids); },
+            .cleanup_wait = 3h};
     }
 
     FakeHouse() {

@@ -262,3 +262,10 @@ TEST_CASE_FIXTURE(FakeHouse, "a stop that comes before the introduction hears of
     supervisor.request_stop("web", {.force = true});
     sim.run(supervisor.stopped("web"));
 }
+
+TEST_CASE_FIXTURE(FakeHouse, "who is introduced is told of, once") {
+    behind_load_balancer = true;
+    start("web");
+    pass(1s);
+    CHECK(met == std::vector<std::string>{"fake:web"});
+}
