@@ -15,11 +15,13 @@ ALLOWED = {
     "agent/": ["agent/", "supervisor/"],
     "agent/config/": ["agent/config/", "agent/level.hpp", "supervisor/"],
     "agent/lb/": ["agent/lb/", "agent/config/duration.hpp", "agent/config/typing_error.hpp",
+                  "agent/config/url_text.hpp",
                   "agent/config/secrets.hpp", "agent/utc.hpp", "agent/inherited_listeners.hpp"]
     + [f"supervisor/{name}.hpp" for name in ("load_balancer", "clock", "await", "process", "task", "log", "vocabulary")],
     # A program of its own: it speaks to the agent over docs/helper-protocol.md, and shares with it what
     # has no state.
-    "agent/helpers/aws/": ["agent/helpers/aws/", "agent/config/typing_error.hpp", "agent/utc.hpp",
+    "agent/helpers/aws/": ["agent/helpers/aws/", "agent/config/typing_error.hpp",
+                           "agent/config/url_text.hpp", "agent/utc.hpp",
                            "supervisor/await.hpp", "supervisor/clock.hpp"],
     "agent/journal/": ["agent/journal/", "agent/config/", "agent/disk.hpp", "agent/log.hpp", "agent/utc.hpp", "supervisor/"],
     # How the journal is, not what is in it.

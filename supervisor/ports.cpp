@@ -73,13 +73,13 @@ bool Ports::find(bool now) {
         const auto trees = sockets_of_the_tree();
         // The agent may still hold a descriptor that it was started with and passed on.
         const auto agents = whole_namespace_ ? sockets_of("self") : std::set<std::uint64_t>();
-        for (const TcpSocket& listener : listeners_) {
+        for (const TcpSocket& listener : *listeners_) {
             const bool not_the_agents =
                 whole_namespace_ && !listener.loopback && !agents.contains(listener.inode);
             if (trees.contains(listener.inode) || not_the_agents) ports_.insert(listener.port);
         }
     }
-    for (const TcpSocket& listener : listeners_) {
+    for (const TcpSocket& listener : *listeners_) {
         if (ports_.contains(listener.port)) listened_.insert(listener.port);
     }
     return ports_.size() != before;
@@ -89,7 +89,7 @@ std::optional<bool> Ports::listening() {
     find(true);
     if (!sees_) return std::nullopt;
     const auto is_listened_on = [this](std::uint16_t port) {
-        return std::any_of(listeners_.begin(), listeners_.end(),
+        return std::any_of(listeners_->begin(), listeners_->end(),
                            [port](const TcpSocket& listener) { return listener.port == port; });
     };
     return !ports_.empty() && std::all_of(ports_.begin(), ports_.end(), is_listened_on);
@@ -103,10 +103,10 @@ std::vector<std::uint16_t> Ports::never_listened() const {
 }
 
 bool Ports::is_another_tasks(const TcpSocket& socket) const {
-    if (own_cgroups_.empty() || socket.cgroup == 0) return false;
+    if (own_cgroups_.empty() || socket.cgroup == 0 || !listeners_) return false;
     if (own_cgroups_.contains(socket.cgroup)) return false;
     bool ours = false, theirs = false;
-    for (const TcpSocket& listener : listeners_) {
+    for (const TcpSocket& listener : *listeners_) {
         if (listener.port != socket.port) continue;
         ours = ours || own_cgroups_.contains(listener.cgroup);
         theirs = theirs || listener.cgroup == socket.cgroup;

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -43,10 +44,10 @@ class Ports {
     bool configured_, named_ = false;
     std::vector<Process*> processes_;
     bool whole_namespace_;
-    std::vector<TcpSocket> listeners_;     ///< on any port, at the last look
-    std::uint64_t version_ = 0;            ///< of those
-    bool sees_ = false;                    ///< the last look succeeded
-    std::set<std::uint64_t> own_cgroups_;  ///< by inode
+    std::shared_ptr<const std::vector<TcpSocket>> listeners_;  ///< on any port, at the last look
+    std::uint64_t version_ = 0;                                ///< of those
+    bool sees_ = false;                                        ///< the last look succeeded
+    std::set<std::uint64_t> own_cgroups_;                      ///< by inode
     Clock::time_point next_look_{};
 };
 

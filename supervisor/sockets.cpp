@@ -38,7 +38,7 @@ const Sockets::Listeners* Sockets::listeners(Clock::duration age) {
     for (const auto& socket : *found) inodes.insert(socket.inode);
     if (inodes != listening_) ++listeners_.version;
     listening_ = std::move(inodes);
-    listeners_.sockets = std::move(*found);
+    listeners_.sockets = std::make_shared<const std::vector<TcpSocket>>(std::move(*found));
     return &listeners_;
 }
 

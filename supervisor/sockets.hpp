@@ -38,7 +38,8 @@ class Sockets {
     Sockets(asio::any_io_executor executor, Clock& clock, Log& log);
 
     struct Listeners {
-        std::vector<TcpSocket> sockets;
+        /// Owned by all who look at them: of a thousand tasks each may keep a thousand.
+        std::shared_ptr<const std::vector<TcpSocket>> sockets;
         std::uint64_t version = 0;  ///< another one: other sockets
     };
     /// Those that are listened on, at most `age` ago; null when nothing can be known. Good until

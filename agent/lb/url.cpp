@@ -13,6 +13,7 @@
 
 #include "agent/config/duration.hpp"
 #include "agent/config/typing_error.hpp"
+#include "agent/config/url_text.hpp"
 
 namespace lastcall {
 namespace {
@@ -260,8 +261,11 @@ std::string LoadBalancerUrl::load_balancer() const {
 }
 
 LoadBalancerUrl parse_load_balancer_url(const std::string& text) {
-    const auto result = urls::parse_uri(text);
-    if (!result) refuse(text, "it is no URL, expected haproxy://…, readiness://… or SCHEME:…");
+    constexpr auto no_url = "it is no URL, expected haproxy://…, readiness://… or SCHEME:…";
+    if (!is_url_text(text)) refuse(text, no_url);
+    const std::string whole = with_path(text);
+    const auto result = urls::parse_uri(whole);
+    if (!result) refuse(text, no_url);
     const urls::url_view parsed = *result;
     LoadBalancerUrl url;
     url.text = text;

@@ -96,7 +96,9 @@ class Alb(DataPlaneTest):
 
     def test_what_is_in_flight_is_finished_within_the_delay_and_cut_at_its_end(self):
         ours, _ = self.begin(load=False)
-        self.group.deregister(HERE, self.begin_other(ours))
+        other = self.begin_other(ours)
+        self.group.deregister(HERE, other)
+        self.wait_quiet(other)
         patient, late = harness.Client(self.plane.port), harness.Client(self.plane.port)
         patient.send("/delay/500")
         late.send("/delay/20000")
@@ -143,6 +145,7 @@ class Nlb(DataPlaneTest):
         held = self.arrived(gone)
         self.assertGreater(held, 0)
         group.deregister(HERE, gone)
+        wait_until(lambda: plane.facts(HERE, gone).status.startswith("DRAIN"), "new connections to go elsewhere")
         for client in clients:
             self.assertEqual(client.get("/"), 200)
         self.assertEqual(self.arrived(gone), 2 * held)

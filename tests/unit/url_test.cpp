@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
 #include <stdexcept>
 
+#include "agent/config/url_text.hpp"
 #include "agent/lb/lb.hpp"
 
 using namespace lastcall;
@@ -199,4 +201,17 @@ TEST_CASE("trouble with an endless URL is one short line") {
     const std::string line = trouble("haproxy:///run/x?server=b/" + std::string(100000, 'x') + ";");
     CHECK(line.size() < 800);
     CHECK(line.find('\n') == std::string::npos);
+}
+
+TEST_CASE("a URL without a path gets one before it is parsed, and is otherwise left alone") {
+    for (const auto& [url, expected] :
+         std::map<std::string, std::string>{{"x:?a=b", "x:/?a=b"},
+                                            {"x:", "x:/"},
+                                            {"x:#f", "x:/#f"},
+                                            {"x:y?a", "x:y?a"},
+                                            {"x://h", "x://h"},
+                                            {"no colon?", "no colon?"},
+                                            {"", ""}}) {
+        CHECK(with_path(url) == expected);
+    }
 }

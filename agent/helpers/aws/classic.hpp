@@ -14,8 +14,8 @@ namespace lastcall::aws {
 
 /// How a classic load balancer drains; nullopt of `draining`: AWS wouldn't tell, see `warning`.
 struct ClassicFacts {
-    std::optional<DrainingReply> draining{};
-    std::string warning{};
+    std::optional<DrainingReply> draining;
+    std::string warning;
 };
 
 /// One classic load balancer, for all its instances.

@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "agent/config/typing_error.hpp"
+#include "agent/config/url_text.hpp"
 #include "agent/helpers/aws/excerpt.hpp"
 #include "agent/helpers/aws/failure.hpp"
 #include "agent/helpers/aws/service.hpp"
-#include "agent/helpers/aws/web_url.hpp"
 
 namespace lastcall::aws {
 namespace {
@@ -131,7 +131,8 @@ TargetUrl parse_target_url(const std::string& text) {
         refuse(text,
                fmt::format("expected {}:?… and nothing before the question mark", url.scheme));
     }
-    const auto parsed = boost::urls::parse_uri(text);
+    const std::string whole = with_path(text);
+    const auto parsed = boost::urls::parse_uri(whole);
     if (!parsed) refuse(text, "its query is malformed, expected NAME=VALUE&NAME=VALUE…");
     if (parsed->has_fragment()) refuse(text, "it has a fragment (#), expected none");
     take_parameters(url, *parsed);

@@ -17,7 +17,7 @@ class Together {
     /// One call for all `items`. What it throws, all of them get.
     using Work = std::function<awaitable<Result>(std::vector<Item> items, Note note)>;
     /// Collects for `window` from the first on, at most `most` items a call. As long as they go on
-    /// coming, each call collects twice as long as the one before, up to half a second: a thousand
+    /// coming, each call collects twice as long as the one before, up to 0.64 s: a thousand
     /// that come within seconds are few calls too. `gate` must be closed before this is gone.
     Together(Gate& gate, Clock& clock, asio::any_io_executor executor, Clock::duration window,
              std::size_t most, Work work)
@@ -42,7 +42,7 @@ class Together {
     }
 
  private:
-    static constexpr Clock::duration longest = 500ms, quiet = 1s;
+    static constexpr Clock::duration longest = 640ms, quiet = 1s;
 
     /// Owners: who asked, and the call under way.
     struct Call {

@@ -1,14 +1,11 @@
 #include "agent/helpers/aws/web_url.hpp"
 
-#include <algorithm>
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
 
-namespace lastcall::aws {
+#include "agent/config/url_text.hpp"
 
-bool is_url_text(std::string_view text) {
-    return std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
-}
+namespace lastcall::aws {
 
 std::optional<WebUrl> parse_web_url(const std::string& text) {
     if (!is_url_text(text)) return std::nullopt;

@@ -1,13 +1,8 @@
 #pragma once
 #include <optional>
 #include <string>
-#include <string_view>
 
 namespace lastcall::aws {
-
-/// What Boost.URL may be given: 1.81 asserts on some bytes beyond ASCII, which no URL
-/// holds.
-bool is_url_text(std::string_view text);
 
 /// An http or https URL with a host, and without user or fragment.
 struct WebUrl {
