@@ -42,9 +42,9 @@ class Session {
         Event cancelled;
         Clock::time_point said{};   ///< something last
         Clock::duration silence{};  ///< at most
-        std::string state{};        ///< what can be said again
-        std::string last_note{};
-        std::string title{};  ///< of the target, for people
+        std::string state;          ///< what can be said again
+        std::string last_note;
+        std::string title;  ///< of the target, for people
     };
     using Place = std::map<std::int64_t, Underway>::iterator;
 
