@@ -46,7 +46,7 @@ class ClassicBalancer {
     Api& api_;
     std::string name_;
     std::optional<ClassicFacts> facts_;
-    Clock::time_point facts_until_{};
+    Clock::time_point facts_until_;
     Together<int, ClassicFacts> asking_;
     Together<std::string, bool> joining_;
     Together<std::string, bool> leaving_;

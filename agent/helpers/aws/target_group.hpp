@@ -63,7 +63,7 @@ class TargetGroup {
     std::string arn_;
     std::string region_;
     std::optional<GroupFacts> facts_;
-    Clock::time_point facts_until_{};
+    Clock::time_point facts_until_;
     Together<int, GroupFacts> asking_;
     Together<Target, bool> joining_;
     Together<Target, bool> leaving_;
