@@ -13,11 +13,11 @@ namespace lastcall::aws {
 /// The answer to a `check` (docs/helper-protocol.md).
 struct Known {
     bool knows = false;
-    std::optional<Clock::duration> settle{};
-    std::optional<Clock::duration> delay{};
-    std::optional<std::uint16_t> port{};
-    std::string target{};
-    std::string warning{};  ///< empty: none
+    std::optional<Clock::duration> settle;
+    std::optional<Clock::duration> delay;
+    std::optional<std::uint16_t> port;
+    std::string target;
+    std::string warning;  ///< empty: none
 };
 
 /// One of AWS's kinds of load balancers. An interface, because there are two. All throw Failure.

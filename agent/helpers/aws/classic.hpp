@@ -14,8 +14,8 @@ namespace lastcall::aws {
 
 /// How a classic load balancer drains; nullopt of `draining`: AWS wouldn't tell, see `warning`.
 struct ClassicFacts {
-    std::optional<DrainingReply> draining{};
-    std::string warning{};
+    std::optional<DrainingReply> draining;
+    std::string warning;
 };
 
 /// One classic load balancer, for all its instances.
@@ -46,7 +46,7 @@ class ClassicBalancer {
     Api& api_;
     std::string name_;
     std::optional<ClassicFacts> facts_;
-    Clock::time_point facts_until_{};
+    Clock::time_point facts_until_;
     Together<int, ClassicFacts> asking_;
     Together<std::string, bool> joining_;
     Together<std::string, bool> leaving_;

@@ -13,8 +13,8 @@ namespace lastcall::aws {
 struct Credentials {
     std::string access_key;
     std::string secret;
-    std::string token{};  ///< of a session; empty: none
-    std::optional<Clock::utc_time> expires{};
+    std::string token;  ///< of a session; empty: none
+    std::optional<Clock::utc_time> expires;
 
     friend bool operator==(const Credentials&, const Credentials&) = default;
 };

@@ -42,7 +42,7 @@ struct Exchange {
     Headers headers;
     CURLcode result = CURLE_OK;
     bool too_large = false;
-    std::string body{};
+    std::string body;
     std::array<char, CURL_ERROR_SIZE> error{};
 };
 

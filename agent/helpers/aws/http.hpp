@@ -13,8 +13,8 @@ namespace lastcall::aws {
 struct HttpRequest {
     std::string method = "GET";
     std::string url;
-    std::vector<std::string> headers{};  ///< "Name: value"
-    std::string body{};
+    std::vector<std::string> headers;  ///< "Name: value"
+    std::string body;
     Clock::duration connect_timeout = 3s;
     Clock::duration timeout = 10s;  ///< of the whole exchange
     bool proxied = true;            ///< by the environment's proxy, if it names one
@@ -22,9 +22,9 @@ struct HttpRequest {
 
 struct HttpResponse {
     unsigned status = 0;
-    std::string body{};
-    std::string date{};      ///< the header, as it came; empty: none
-    std::string location{};  ///< of a redirect, which nobody follows
+    std::string body;
+    std::string date;      ///< the header, as it came; empty: none
+    std::string location;  ///< of a redirect, which nobody follows
 };
 
 /// No response came: `what()` says why and names the host.

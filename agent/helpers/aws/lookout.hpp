@@ -102,7 +102,7 @@ class Lookout {
     std::function<double()> jitter_;
     Look look_;
     std::list<Watch*> watches_;
-    Clock::time_point next_{};
+    Clock::time_point next_;
     bool looking_ = false;
 };
 

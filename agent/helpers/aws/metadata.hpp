@@ -28,7 +28,7 @@ class InstanceMetadata {
     std::string base_;
     bool disabled_;
     std::string token_;
-    Clock::time_point token_until_{};
+    Clock::time_point token_until_;
     std::string instance_id_;
 };
 

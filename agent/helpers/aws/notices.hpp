@@ -15,7 +15,7 @@ namespace lastcall::aws {
 struct Notice {
     std::string code;    ///< a stop code: "SpotInterruption", "TerminationNotice"
     std::string reason;  ///< for people
-    std::string at{};    ///< RFC 3339, UTC; empty: not said
+    std::string at;      ///< RFC 3339, UTC; empty: not said
 };
 
 /// What the instance's metadata says about a spot interruption ("spot/instance-action").

@@ -13,10 +13,10 @@ enum class Verb { check, register_target, deregister, cancel, watch, complete };
 struct Request {
     std::int64_t id = 0;
     Verb verb = Verb::check;
-    std::string url{};     ///< check, register, deregister
-    bool spot = false;     ///< watch
-    std::string hook{};    ///< watch: "GROUP/HOOK"; empty: none
-    std::string result{};  ///< complete: CONTINUE, ABANDON
+    std::string url;     ///< check, register, deregister
+    bool spot = false;   ///< watch
+    std::string hook;    ///< watch: "GROUP/HOOK"; empty: none
+    std::string result;  ///< complete: CONTINUE, ABANDON
 };
 
 /// Something in a line that is no request.
@@ -27,8 +27,8 @@ struct Misheard {
 
 /// One line, which may be a batch.
 struct Heard {
-    std::vector<Request> requests{};
-    std::vector<Misheard> rest{};
+    std::vector<Request> requests;
+    std::vector<Misheard> rest;
 };
 
 /// The longest line, with its newline (docs/helper-protocol.md).

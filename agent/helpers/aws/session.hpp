@@ -40,11 +40,11 @@ class Session {
     struct Underway {
         explicit Underway(asio::any_io_executor executor) : cancelled(std::move(executor)) {}
         Event cancelled;
-        Clock::time_point said{};   ///< something last
+        Clock::time_point said;     ///< something last
         Clock::duration silence{};  ///< at most
-        std::string state{};        ///< what can be said again
-        std::string last_note{};
-        std::string title{};  ///< of the target, for people
+        std::string state;          ///< what can be said again
+        std::string last_note;
+        std::string title;  ///< of the target, for people
     };
     using Place = std::map<std::int64_t, Underway>::iterator;
 

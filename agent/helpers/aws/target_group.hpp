@@ -24,10 +24,10 @@ struct Target {
 
 /// What AWS says about a group; what it wouldn't tell is empty, and in `warning`.
 struct GroupFacts {
-    std::string protocol{};
-    std::string type{};  ///< "instance", "ip"
-    std::optional<std::uint32_t> delay{};
-    std::string warning{};
+    std::string protocol;
+    std::string type;  ///< "instance", "ip"
+    std::optional<std::uint32_t> delay;
+    std::string warning;
 };
 
 /// One target group, for all its targets: what several ask for at about the same time is one call.
@@ -63,7 +63,7 @@ class TargetGroup {
     std::string arn_;
     std::string region_;
     std::optional<GroupFacts> facts_;
-    Clock::time_point facts_until_{};
+    Clock::time_point facts_until_;
     Together<int, GroupFacts> asking_;
     Together<Target, bool> joining_;
     Together<Target, bool> leaving_;

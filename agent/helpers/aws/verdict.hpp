@@ -16,8 +16,8 @@ enum class Remedy {
 
 struct Verdict {
     Remedy remedy = Remedy::none_needed;
-    std::string code{};   ///< AWS's
-    std::string cause{};  ///< for people, on one line
+    std::string code;   ///< AWS's
+    std::string cause;  ///< for people, on one line
 };
 
 /// Judges a response of the Query API by status and document.
