@@ -232,6 +232,11 @@ void take_readiness_address(LoadBalancerUrl& url, urls::url_view parsed) {
     url.endpoint = numeric_endpoint(url.text, parsed);
     url.target = std::string(parsed.encoded_path());
     if (url.target.empty()) url.target = "/";
+    // To Boost.URL 1.81 "127.0.0.1:8081.example" is a port with a path.
+    if (url.target.front() != '/') {
+        refuse(url.text,
+               fmt::format("path is {}, expected one that begins with /", quoted(url.target)));
+    }
 }
 
 /// The URL as its helper gets it.

@@ -203,6 +203,11 @@ TEST_CASE("trouble with an endless URL is one short line") {
     CHECK(line.find('\n') == std::string::npos);
 }
 
+TEST_CASE("what stands right behind a port is no path") {
+    check_trouble("readiness://127.0.0.1:8081.example/ready",
+                  "path is '.example/ready', expected one that begins with /");
+}
+
 TEST_CASE("a URL without a path gets one before it is parsed, and is otherwise left alone") {
     for (const auto& [url, expected] :
          std::map<std::string, std::string>{{"x:?a=b", "x:/?a=b"},
