@@ -29,7 +29,7 @@ bool is_orphaned() {
 void stop_group_by(int signal) {
     ::kill(0, signal);
     if (signal == SIGSTOP) return;
-    struct sigaction stop{}, inherited{};
+    struct sigaction stop = {}, inherited = {};
     stop.sa_handler = SIG_DFL;
     ::sigaction(signal, &stop, &inherited);
     sigset_t one;

@@ -59,7 +59,7 @@ void allow_files(std::size_t count) {
 
 /// In the background of a script Ctrl-C is for others.
 bool ignored(int signal) {
-    struct sigaction now{};
+    struct sigaction now = {};
     return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
 }
 

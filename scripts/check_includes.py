@@ -16,7 +16,7 @@ ALLOWED = {
     "agent/config/": ["agent/config/", "agent/level.hpp", "supervisor/"],
     "agent/lb/": ["agent/lb/", "agent/config/duration.hpp", "agent/config/typing_error.hpp",
                   "agent/config/url_text.hpp",
-                  "agent/config/secrets.hpp", "agent/utc.hpp", "agent/inherited_listeners.hpp"]
+                  "agent/config/list.hpp", "agent/config/secrets.hpp", "agent/utc.hpp", "agent/inherited_listeners.hpp"]
     + [f"supervisor/{name}.hpp" for name in ("load_balancer", "clock", "await", "process", "task", "log", "vocabulary")],
     # A program of its own: it speaks to the agent over docs/helper-protocol.md, and shares with it what
     # has no state.

@@ -78,7 +78,7 @@ __attribute__((no_sanitize("address", "undefined"))) int prepare_child(Plan& pla
     plan.failure->step = Step::enter;
     if (plan.directory && ::chdir(plan.directory) == -1) return errno;
     if (plan.ignores_sigchld) {
-        struct sigaction ignore{};
+        struct sigaction ignore = {};
         ignore.sa_handler = SIG_IGN;
         ::sigaction(SIGCHLD, &ignore, nullptr);
     }
@@ -243,7 +243,7 @@ Inheritance take_over_signals() {
     const std::uint64_t every_signal = ~std::uint64_t{0};
     ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &every_signal, &inherited.mask, kernel_sigset);
     // With SIGCHLD ignored the kernel reaps by itself, and every exit code would be lost: wait(2).
-    struct sigaction old{};
+    struct sigaction old = {};
     ::sigaction(SIGCHLD, nullptr, &old);
     inherited.ignores_sigchld = (old.sa_flags & SA_SIGINFO) == 0 && old.sa_handler == SIG_IGN;
     if (inherited.ignores_sigchld) ::signal(SIGCHLD, SIG_DFL);

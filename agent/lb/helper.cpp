@@ -40,6 +40,7 @@ std::shared_ptr<Asked> Helper::ask(Request request) {
     if (!std::exchange(working_, true)) {
         gate_.spawn(work(), [this](std::exception_ptr error) {
             working_ = false;
+            life_ = nullptr;
             try {
                 std::rethrow_exception(error);
             } catch (...) {

@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/config/list.hpp"
+
 namespace lastcall {
 namespace {
 
@@ -26,13 +28,8 @@ bool is_program(const std::string& path) {
 }  // namespace
 
 std::vector<std::string> helper_directories(std::string_view helper_path) {
-    std::vector<std::string> directories;
-    while (!helper_path.empty()) {
-        const auto colon = helper_path.find(':');
-        if (colon != 0) directories.emplace_back(helper_path.substr(0, colon));
-        helper_path.remove_prefix(colon == helper_path.npos ? helper_path.size() : colon + 1);
-    }
-    if (!directories.empty()) return directories;
+    const auto given = split(helper_path, ":");
+    if (!given.empty()) return {given.begin(), given.end()};
     const auto own = own_directory();
     if (own.empty()) return {"/usr/libexec/lastcall"};
     return {own, own + "/../libexec/lastcall"};

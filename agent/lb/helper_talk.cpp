@@ -18,7 +18,6 @@ constexpr int most_error_lines = 100;            // in a second; the others are 
 
 /// Whether a state is what a request of this kind may be answered with.
 bool fits(Verb verb, State state) {
-    if (state == State::cancelled) return true;
     switch (verb) {
         case Verb::check:
             return state == State::known;
@@ -167,7 +166,8 @@ void Helper::hear(Life& life, Answer answer) {
     auto& open = place->second;
     const auto asked = open.asked;
     const auto verb = asked->request.verb;
-    if (answer.state && !fits(verb, *answer.state)) {
+    // "cancelled" without having been told to is no acknowledgement.
+    if (open.wanted && answer.state && !fits(verb, *answer.state)) {
         throw BadLine(fmt::format("it answered a {} in the wrong way", to_string(verb)));
     }
     const bool wanted = open.wanted, over = ends(answer);

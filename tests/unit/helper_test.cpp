@@ -183,8 +183,8 @@ TEST_CASE_FIXTURE(World, "one that is asked nothing may be silent as long as it 
 }
 
 TEST_CASE_FIXTURE(World, "rubbish ends a life, whatever it is") {
-    for (const auto* rubbish :
-         {"rubbish", "{\"id\":", "[]]", "{\"id\":1,\"state\":\"registered\"}"}) {
+    for (const auto* rubbish : {"rubbish", "{\"id\":", "[]]", "{\"id\":1,\"state\":\"registered\"}",
+                                "{\"id\":1,\"state\":\"cancelled\"}"}) {
         INFO(rubbish);
         const auto asked = ask(Verb::deregister);
         const auto lives = stage.lives;
