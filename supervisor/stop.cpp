@@ -126,7 +126,9 @@ awaitable<void> Stop::clean_up(const StoppingContainer& container) {
     auto& process = container.process;
     const auto strays = process.strays();
     const auto cgroup = process.cgroup();
-    if (cgroup.empty() && strays.empty()) co_return;
+    // An earlier agent may have removed it and died of it: its phase is still to be ended.
+    const bool goes_on = recorder_.under_way(Phase::cleanup, container.name);
+    if (cgroup.empty() && strays.empty() && !goes_on) co_return;
     Detail detail;
     if (!cgroup.empty()) detail.set("cgroup", cgroup);
     if (!strays.empty()) {

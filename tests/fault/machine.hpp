@@ -25,6 +25,7 @@ struct Tree {
     std::map<int, Clock::duration> children_leave_on;
     bool has_children = false;
     bool unkillable = false;
+    std::string cgroup;  ///< its own, until somebody removes it
     // What has happened.
     std::vector<std::pair<Clock::duration, int>> main_signals, tree_signals;  ///< but SIGCONT
     std::optional<Clock::duration> exits_at, children_leave_at;
@@ -140,6 +141,10 @@ class Handle final : public Process {
         while (tree_.anybody_is_there(now())) {
             co_await until(tree_.main_is_there(now()) ? tree_.exits_at : tree_.children_leave_at);
         }
+    }
+    std::string cgroup() const override { return tree_.cgroup; }
+    void clean_up() override {
+        if (!machine_.agent_is_dead) tree_.cgroup.clear();
     }
     std::vector<Survivor> survivors() override {
         if (tree_.main_is_there(now())) return {{.pid = 4711, .command = "main", .state = 'D'}};

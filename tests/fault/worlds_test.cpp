@@ -215,6 +215,8 @@ std::vector<Story> stories() {
     return {
         {.name = "a polite task"},
         {.name = "no load balancer", .behind_load_balancer = false},
+        {.name = "a cgroup to be removed",
+         .tree = [](Tree& tree, const std::string&) { tree.cgroup = "/lastcall/web"; }},
         {.name = "a stubborn task",
          .tree = [](Tree& tree, const std::string&) { tree.exits_on.clear(); }},
         {.name = "children that leave on the signal",
