@@ -12,13 +12,13 @@ namespace lastcall {
 namespace {
 
 struct Entry {
-    const char* name;
-    const char* flag;      ///< with its dashes
-    const char* fallback;  ///< in words
-    const char* help;
+    std::string_view name;
+    std::string_view flag;      ///< with its dashes
+    std::string_view fallback;  ///< in words
+    std::string_view help;
     Rule rule;
     bool repeatable = false;
-    std::string_view flag_name() const { return std::string_view(flag).substr(2); }
+    std::string_view flag_name() const { return flag.substr(2); }
 };
 
 /// Every setting there is. `--help`, `--print-config`, `agentctl config` and docs/environment.md
@@ -87,20 +87,34 @@ constexpr Entry entries[] = {
      "what that hook is told when a task could not be stopped", rules::lifecycle_on_failure},
 };
 
-/// Both maps are small, and a lookup by key would make a string of the name each time: this stands
-/// before the command's start.
-const std::string* text_of(std::string_view name, const std::map<std::string, std::string>& texts) {
-    for (const auto& [key, text] : texts) {
-        if (key == name) return &text;
+using Texts = std::map<std::string, std::string>;
+using Variables = std::vector<Texts::const_pointer>;
+
+/// The variables that may be settings, by the beginnings of all our names: few of the many.
+Variables ours_of(const Texts& environment) {
+    Variables ours;
+    for (const char* const prefix : {"AGENT_", "ECS_"}) {
+        for (auto each = environment.lower_bound(prefix);
+             each != environment.end() && each->first.starts_with(prefix); ++each) {
+            ours.push_back(&*each);
+        }
+    }
+    return ours;
+}
+
+/// There are few, and a lookup by key would make a string of the name each time: this stands before
+/// the command's start.
+const std::string* text_of(std::string_view name, const Variables& texts) {
+    for (const auto* const each : texts) {
+        if (each->first == name) return &each->second;
     }
     return nullptr;
 }
 
-SettingRow read(const Entry& entry, const Role& role,
-                const std::map<std::string, std::string>& environment,
-                const std::map<std::string, std::string>& flags, Configuration& out) {
+SettingRow read(const Entry& entry, const Role& role, const Texts& environment,
+                const Variables& variables, const Variables& flags, Configuration& out) {
     const std::string* const flag = text_of(entry.flag_name(), flags);
-    const std::string* const variable = text_of(entry.name, environment);
+    const std::string* const variable = text_of(entry.name, variables);
     const std::string* const given = flag ? flag : variable;
     Reading reading{flag ? entry.flag : entry.name, given ? *given : std::string_view(), role,
                     environment, out};
@@ -145,19 +159,22 @@ Configuration configure(const Role& role, const std::map<std::string, std::strin
                         const std::map<std::string, std::string>& flags) {
     Configuration out;
     out.rows.reserve(std::size(entries));
+    const Variables variables = ours_of(environment);
+    Variables given;
+    for (const auto& flag : flags) given.push_back(&flag);
     for (const Entry& entry : entries) {
-        out.rows.push_back(read(entry, role, environment, flags, out));
+        out.rows.push_back(read(entry, role, environment, variables, given, out));
     }
     const auto& stop = out.settings.stop;
     if (!stop.stop_timeout && stop.stop_deadline) {
         out.rows.front().value = stop_timeout_from(*stop.stop_deadline);
     }
-    for (auto variable = environment.lower_bound("AGENT_");
-         variable != environment.end() && variable->first.starts_with("AGENT_"); ++variable) {
-        if (is_setting(variable->first)) continue;
-        if (const auto meant = meant_by(variable->first)) {
-            out.warnings.push_back(fmt::format("{} is no setting of the agent: did you mean {}?",
-                                               variable->first, *meant));
+    for (const auto* const variable : variables) {
+        const auto& name = variable->first;
+        if (!name.starts_with("AGENT_") || is_setting(name)) continue;
+        if (const auto meant = meant_by(name)) {
+            out.warnings.push_back(
+                fmt::format("{} is no setting of the agent: did you mean {}?", name, *meant));
         }
     }
     return out;
@@ -167,8 +184,8 @@ const std::vector<SettingInfo>& setting_infos() {
     static const auto infos = [] {
         std::vector<SettingInfo> all;
         for (const Entry& each : entries) {
-            all.push_back({each.name, std::string(each.flag_name()), each.fallback, each.help,
-                           each.repeatable});
+            all.push_back({std::string(each.name), std::string(each.flag_name()),
+                           std::string(each.fallback), std::string(each.help), each.repeatable});
         }
         return all;
     }();
