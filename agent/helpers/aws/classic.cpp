@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
+#include "agent/helpers/aws/for_each_half.hpp"
 #include "supervisor/await.hpp"
 
 namespace lastcall::aws {
@@ -14,19 +13,8 @@ constexpr std::size_t most_instances = 200;
 constexpr auto poll_interval = 1s, longest_look = 5s;
 constexpr auto facts_life = 1min;
 
-/// AWS refuses the whole call for one instance of it.
-bool about_one_instance(const Failure& failure) {
-    return failure.code() == "InvalidInstance" || failure.code() == "ValidationError";
-}
-
-struct Halves {
-    std::vector<std::string> first, second;
-    explicit Halves(const std::vector<std::string>& all) {
-        const auto middle = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
-        first.assign(all.begin(), middle);
-        second.assign(middle, all.end());
-    }
-};
+/// How AWS refuses a call for an instance that isn't there.
+constexpr const char* unknown = "InvalidInstance";
 
 }  // namespace
 
@@ -86,36 +74,18 @@ awaitable<void> ClassicBalancer::until_gone(std::string instance, Note note) {
 }
 
 awaitable<bool> ClassicBalancer::change(std::string action, Instances instances, Note note) {
-    std::sort(instances.begin(), instances.end());
-    instances.erase(std::unique(instances.begin(), instances.end()), instances.end());
-    try {
-        auto calling = call(query(action, instances), note);
-        const std::string body = co_await std::move(calling);
-        read_empty(body, action);
-        co_return true;
-    } catch (const Failure& failure) {  // one bad instance must not be everybody's trouble
-        const bool not_there =
-            failure.code() == "InvalidInstance" && action.starts_with("Deregister");
-        if (instances.size() == 1 && not_there) co_return true;
-        if (instances.size() == 1 || !about_one_instance(failure)) throw;
-    }
-    auto halving = change_halves(std::move(action), std::move(instances), std::move(note));
-    co_return co_await std::move(halving);
+    const bool leaving = action.starts_with("Deregister");
+    auto changing = for_each_half<std::string>(
+        std::move(instances), {unknown, leaving},
+        [&](Instances some) { return change_some(action, std::move(some), note); });
+    co_await std::move(changing);
+    co_return true;
 }
 
-awaitable<bool> ClassicBalancer::change_halves(std::string action, Instances instances, Note note) {
-    const Halves halves(instances);
-    std::exception_ptr failure;
-    for (const Instances& half : {halves.first, halves.second}) {
-        try {
-            auto changing = change(action, half, note);
-            co_await std::move(changing);
-        } catch (const Failure&) {  // the other half first
-            failure = std::current_exception();
-        }
-    }
-    if (failure) std::rethrow_exception(failure);
-    co_return true;
+awaitable<void> ClassicBalancer::change_some(std::string action, Instances instances, Note note) {
+    auto calling = call(query(action, instances), std::move(note));
+    const std::string body = co_await std::move(calling);
+    read_empty(body, action);
 }
 
 awaitable<ClassicFacts> ClassicBalancer::facts(Note note) {
@@ -140,31 +110,25 @@ awaitable<ClassicFacts> ClassicBalancer::ask_facts(Note note) {
 }
 
 awaitable<std::set<std::string>> ClassicBalancer::look(Instances watched, Note note) {
-    // By name: whether a list of all has those that drain isn't documented.
     std::set<std::string> gone(watched.begin(), watched.end());
+    auto looking = for_each_half<std::string>(
+        std::move(watched), {unknown, true},
+        [&](Instances some) { return look_at(std::move(some), gone, note); });
     try {
-        auto calling = call(query("DescribeInstanceHealth", watched), note, longest_look);
-        const std::string body = co_await std::move(calling);
-        for (const auto& each : read_instance_health(body)) {
-            if (!each.gone()) gone.erase(each.id);
-        }
-        co_return gone;
-    } catch (const Failure& failure) {  // who isn't known, or whose load balancer isn't, has left
-        if (failure.code() == "LoadBalancerNotFound") co_return gone;
-        if (failure.code() != "InvalidInstance") throw;
-        if (watched.size() == 1) co_return gone;
+        co_await std::move(looking);
+    } catch (const Failure& failure) {  // a load balancer that was deleted has no instances
+        if (failure.code() != "LoadBalancerNotFound") throw;
     }
-    auto halving = look_halves(std::move(watched), std::move(note));
-    co_return co_await std::move(halving);
+    co_return gone;
 }
 
-awaitable<std::set<std::string>> ClassicBalancer::look_halves(Instances watched, Note note) {
-    const Halves halves(watched);
-    auto looking = look(halves.first, note);
-    std::set<std::string> gone = co_await std::move(looking);
-    auto other = look(halves.second, std::move(note));
-    gone.merge(co_await std::move(other));
-    co_return gone;
+awaitable<void> ClassicBalancer::look_at(Instances some, std::set<std::string>& gone, Note note) {
+    // By name: whether a list of all has those that drain isn't documented.
+    auto calling = call(query("DescribeInstanceHealth", some), std::move(note), longest_look);
+    const std::string body = co_await std::move(calling);
+    for (const auto& each : read_instance_health(body)) {
+        if (!each.gone()) gone.erase(each.id);
+    }
 }
 
 }  // namespace lastcall::aws

@@ -37,10 +37,10 @@ class ClassicBalancer {
     awaitable<std::string> call(Query query, Note note, Clock::duration at_most = 10min);
     Query query(const std::string& action, const Instances& instances) const;
     awaitable<bool> change(std::string action, Instances instances, Note note);
-    awaitable<bool> change_halves(std::string action, Instances instances, Note note);
+    awaitable<void> change_some(std::string action, Instances instances, Note note);
     awaitable<ClassicFacts> ask_facts(Note note);
     awaitable<std::set<std::string>> look(Instances watched, Note note);
-    awaitable<std::set<std::string>> look_halves(Instances watched, Note note);
+    awaitable<void> look_at(Instances some, std::set<std::string>& gone, Note note);
 
     Clock& clock_;
     Api& api_;

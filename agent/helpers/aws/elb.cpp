@@ -72,17 +72,8 @@ class Elb final : public Balancer {
 
     awaitable<std::string> find_instance(TargetUrl url) {
         if (!url.id.empty()) co_return url.id;
-        std::string cause;
-        bool retry = false;
-        try {
-            auto reading = instance_.instance_id();
-            co_return co_await std::move(reading);
-        } catch (const Failure& failure) {  // here it is said what would help
-            cause = failure.what();
-            retry = failure.retry();
-        }
-        throw Failure(fmt::format("the instance's id isn't known: {}; give instance-id=", cause),
-                      retry);
+        auto reading = instance_.instance_id_or("instance-id");
+        co_return co_await std::move(reading);
     }
 
     Gate& gate_;

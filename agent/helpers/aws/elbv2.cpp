@@ -101,17 +101,8 @@ class Elbv2 final : public Balancer {
                                                 quoted(task->network_mode))),
                 false);
         }
-        std::string cause;
-        bool retry = false;
-        try {
-            auto reading = instance_.instance_id();
-            co_return co_await std::move(reading);
-        } catch (const Failure& failure) {  // here it is said what would help
-            cause = failure.what();
-            retry = failure.retry();
-        }
-        throw Failure(fmt::format("the instance's id isn't known: {}; give target-id=", cause),
-                      retry);
+        auto reading = instance_.instance_id_or("target-id");
+        co_return co_await std::move(reading);
     }
 
     awaitable<std::string> find_id_asking(TargetUrl url, Note note) {

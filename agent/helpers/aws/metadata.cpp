@@ -107,4 +107,15 @@ awaitable<std::string> InstanceMetadata::instance_id() {
     co_return instance_id_;
 }
 
+awaitable<std::string> InstanceMetadata::instance_id_or(std::string parameter) {
+    try {
+        auto reading = instance_id();
+        co_return co_await std::move(reading);
+    } catch (const Failure& failure) {  // here it is said what would help
+        throw Failure(
+            fmt::format("the instance's id isn't known: {}; give {}=", failure.what(), parameter),
+            failure.retry());
+    }
+}
+
 }  // namespace lastcall::aws

@@ -18,6 +18,8 @@ class InstanceMetadata {
     awaitable<std::optional<std::string>> get(std::string path);
     /// "i-…", asked for once. Throws Failure.
     awaitable<std::string> instance_id();
+    /// The same, for a load balancer's URL: a Failure says which `parameter` of it would help.
+    awaitable<std::string> instance_id_or(std::string parameter);
 
  private:
     awaitable<HttpResponse> send(HttpRequest request);

@@ -2,9 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <iterator>
-
+#include "agent/helpers/aws/for_each_half.hpp"
 #include "supervisor/await.hpp"
 
 namespace lastcall::aws {
@@ -15,11 +13,6 @@ constexpr auto window = 20ms;
 constexpr std::size_t most_targets = 200;
 constexpr auto poll_interval = 5s;
 constexpr auto facts_life = 1min;
-
-/// AWS refuses the whole call for one target of it.
-bool about_one_target(const Failure& failure) {
-    return failure.code() == "InvalidTarget" || failure.code() == "ValidationError";
-}
 
 std::string not_told(const std::string& what, const Failure& failure) {
     return fmt::format("{} isn't known: {}", what, failure.what());
@@ -75,8 +68,15 @@ awaitable<void> TargetGroup::until_gone(Target target, Note note) {
 }
 
 awaitable<bool> TargetGroup::change(std::string action, Targets targets, Note note) {
-    std::sort(targets.begin(), targets.end());
-    targets.erase(std::unique(targets.begin(), targets.end()), targets.end());
+    const bool leaving = action.starts_with("Deregister");
+    auto changing = for_each_half<Target>(
+        std::move(targets), {"InvalidTarget", leaving},
+        [&](Targets some) { return change_some(action, std::move(some), note); });
+    co_await std::move(changing);
+    co_return true;
+}
+
+awaitable<void> TargetGroup::change_some(std::string action, Targets targets, Note note) {
     Query query(action, elbv2_version);
     query.add("TargetGroupArn", arn_);
     for (std::size_t i = 0; i < targets.size(); ++i) {
@@ -84,34 +84,9 @@ awaitable<bool> TargetGroup::change(std::string action, Targets targets, Note no
         query.add(member + "Id", targets[i].id);
         if (targets[i].port) query.add(member + "Port", fmt::format("{}", *targets[i].port));
     }
-    try {
-        auto calling = call(std::move(query), note);
-        const std::string body = co_await std::move(calling);
-        read_empty(body, action);
-        co_return true;
-    } catch (const Failure& failure) {  // one bad target must not be everybody's trouble
-        const bool not_there = failure.code() == "InvalidTarget" && action == "DeregisterTargets";
-        if (targets.size() == 1 && not_there) co_return true;
-        if (targets.size() == 1 || !about_one_target(failure)) throw;
-    }
-    auto halving = change_halves(std::move(action), std::move(targets), std::move(note));
-    co_return co_await std::move(halving);
-}
-
-awaitable<bool> TargetGroup::change_halves(std::string action, Targets targets, Note note) {
-    const auto middle = targets.begin() + static_cast<std::ptrdiff_t>(targets.size() / 2);
-    const Targets first(targets.begin(), middle), second(middle, targets.end());
-    std::exception_ptr failure;
-    for (const Targets& half : {first, second}) {
-        try {
-            auto changing = change(action, half, note);
-            co_await std::move(changing);
-        } catch (const Failure&) {  // the other half first
-            failure = std::current_exception();
-        }
-    }
-    if (failure) std::rethrow_exception(failure);
-    co_return true;
+    auto calling = call(std::move(query), std::move(note));
+    const std::string body = co_await std::move(calling);
+    read_empty(body, action);
 }
 
 awaitable<GroupFacts> TargetGroup::facts(Note note) {

@@ -49,10 +49,9 @@ class TargetGroup {
  private:
     using Targets = std::vector<Target>;
     awaitable<std::string> call(Query query, Note note, Clock::duration at_most = 10min);
-    /// RegisterTargets, DeregisterTargets: for all at once, or, if AWS doesn't like one of them,
-    /// for each half by itself.
+    /// RegisterTargets, DeregisterTargets.
     awaitable<bool> change(std::string action, Targets targets, Note note);
-    awaitable<bool> change_halves(std::string action, Targets targets, Note note);
+    awaitable<void> change_some(std::string action, Targets targets, Note note);
     awaitable<GroupFacts> ask_facts(Note note);
     awaitable<void> ask_group(GroupFacts& facts, Note note);
     awaitable<void> ask_attributes(GroupFacts& facts, Note note);
