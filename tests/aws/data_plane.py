@@ -1,7 +1,6 @@
 """The traffic of a target group: a real HAProxy that sends it where the stand-in has targets registered."""
 import pathlib
 import re
-import socket
 import sys
 from collections import namedtuple
 
@@ -13,7 +12,7 @@ POLL = 0.05
 Facts = namedtuple("Facts", "status scur qcur idle")
 
 
-class DataPlane:
+class DataPlane(harness.HaproxyAdmin):
     """Clients go to `port`; a target is a server from its registration on.
 
     After a deregistration new requests keep coming for `still` seconds. Then what is left of the pool of
@@ -53,7 +52,7 @@ backend web
     server-template t {slots} 127.0.0.1:1 disabled pool-purge-delay 1h {checks}
 """.lstrip())
         self.process = test.start("plane", [harness.HAPROXY, "-q", "-db", "-f", config])
-        harness.wait_until(self._answers, "the data plane")
+        harness.wait_until(self.answers, "the data plane")
 
     def facts(self, target, port):
         """Of a target's server: its status, requests in flight, queued, and idle connections in the pool."""
@@ -128,25 +127,7 @@ backend web
                 return Facts(row["status"], int(row["scur"]), int(row["qcur"]), int(row["idle_conn_cur"] or 0))
         return Facts("MAINT", 0, 0, 0)
 
-    def _answers(self):
-        if not self.process.running():
-            raise AssertionError("the data plane ended: " + self.process.stderr())
-        try:
-            return self.ask("show info")
-        except OSError:
-            return None
-
     def _tell(self, line):
         answer = self.ask(line).strip()
         if answer:
             raise AssertionError(f"HAProxy answered '{line}' with '{answer}'")
-
-    def ask(self, line):
-        with socket.socket(socket.AF_UNIX) as admin:
-            admin.settimeout(5)
-            admin.connect(str(self.socket))
-            admin.sendall(line.encode() + b"\n")
-            parts = []
-            while part := admin.recv(65536):
-                parts.append(part)
-        return b"".join(parts).decode()

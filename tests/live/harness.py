@@ -178,7 +178,29 @@ class ServiceJournal:
         return times[0] if times else None
 
 
-class Haproxy:
+class HaproxyAdmin:
+    """The admin socket, at `self.socket`, of the HAProxy that runs as `self.process`."""
+
+    def answers(self):
+        if not self.process.running():
+            raise AssertionError("HAProxy ended: " + self.process.stderr())
+        try:
+            return self.ask("show info")
+        except OSError:
+            return None
+
+    def ask(self, line, timeout=5.0):
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.settimeout(timeout)
+            admin.connect(str(self.socket))
+            admin.sendall(line.encode() + b"\n")
+            parts = []
+            while part := admin.recv(65536):
+                parts.append(part)
+        return b"".join(parts).decode()
+
+
+class Haproxy(HaproxyAdmin):
     """HAProxy with one backend "web" of the given servers, and an admin socket.
 
     The servers begin in maintenance, so that `wait_ready` sees a registration and nothing else.
@@ -218,25 +240,7 @@ backend web
     def start(self):
         self.socket.unlink(missing_ok=True)
         self.process = self.test.start("haproxy", [HAPROXY, "-db", "-f", self.config])
-        wait_until(self._answers, "HAProxy's admin socket")
-
-    def _answers(self):
-        if not self.process.running():
-            raise AssertionError("HAProxy ended: " + self.process.stderr())
-        try:
-            return self.ask("show info")
-        except OSError:
-            return None
-
-    def ask(self, line, timeout=5.0):
-        with socket.socket(socket.AF_UNIX) as admin:
-            admin.settimeout(timeout)
-            admin.connect(str(self.socket))
-            admin.sendall(line.encode() + b"\n")
-            parts = []
-            while part := admin.recv(65536):
-                parts.append(part)
-        return b"".join(parts).decode()
+        wait_until(self.answers, "HAProxy's admin socket")
 
     def server(self, name):
         """admin_state, scur, qcur and status of a server, now."""
