@@ -130,8 +130,24 @@ def batch(life, url):
 
 
 def watch(life, url):
+    """For spot notices only: whoever completes a hook lets an instance go."""
     need(life, "watch")
-    raise Skip("what it watches can't be made to happen from here")
+    watcher = life.another("watch")
+    try:
+        watcher.greet()
+        need(watcher, "watch")
+        number = watcher.send(watcher.request("watch", None, spot=True))[0]
+        if not watcher.wait([number], 3 * watcher.patience, watcher.acknowledged):
+            raise Wrong(f"notes, but no state within {3 * watcher.patience:g} s", "watching", "Notices")
+        end = watcher.ended.get(number)
+        if end and not end.get("retry"):
+            raise Wrong(short(end), "watching, or an error with retry: it has the ability", "Notices")
+        said = short(end["error"]) if end else "watching"
+        watcher.stays_quiet()
+        watcher.close_stdin()
+        return f"{said}; left after {1000 * watcher.leaves(LEAVE, 'the end of stdin'):.0f} ms (no hook was tried)"
+    finally:
+        watcher.kill()
 
 
 def end_of_stdin(life, url):
@@ -160,6 +176,6 @@ def all_checks(wait):
               deregister_twice_at_once, cancel, batch]
     rows = [(one, True, False) for one in middle]
     rows[4:4] = [(unknown_request, False, False), (nonsense_url, False, False)]
-    rows += [(watch, False, False), (end_of_stdin, False, True), (end_of_stdin_under_way, True, True),
-             (sigterm, False, True)]
+    rows += [(end_of_stdin, False, True), (end_of_stdin_under_way, True, True),
+             (sigterm, False, True), (watch, False, True)]
     return [(one.__name__.replace("_", " "), one, url, over) for one, url, over in rows]

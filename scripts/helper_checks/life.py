@@ -22,7 +22,7 @@ class Life:
     """
 
     def __init__(self, command, patience, trace, first_id):
-        self.patience, self.trace, self.next_id = patience, trace, first_id
+        self.command, self.patience, self.trace, self.next_id = command, patience, trace, first_id
         self.asked, self.sent, self.heard, self.acknowledged, self.ended = {}, {}, {}, {}, {}
         self.cancelled, self.abilities, self.greeting = set(), (), None
         self.lines, self.pending, self.count, self.error_lines = queue.Queue(), b"", 0, 0
@@ -32,6 +32,12 @@ class Life:
         self.readers = [threading.Thread(target=read, daemon=True) for read in (self._read, self._read_errors)]
         for reader in self.readers:
             reader.start()
+
+    def another(self, *arguments):
+        """A process of its own; this one must be gone, since `leaves` looks for whoever is there."""
+        self.close_stdin()
+        self.leaves(LEAVE, "the end of stdin")
+        return Life(self.command + list(arguments), self.patience, self.trace, 1)
 
     # ------------------------------------------------------------------------- what it says
 

@@ -1,10 +1,14 @@
 """What docs/helper-protocol.md demands of a line; each rule says which section has it."""
 import json
+import re
 
 LONGEST_LINE, MOST_LINES = 65536, 20000     # bytes of a line with its newline; lines in a second
 LONGEST_WAIT = 3600000                      # milliseconds
 LARGEST = 1 << 53
 ENDS = {"check": {"known"}, "register": {"registered"}, "deregister": {"drained", "cancelled"}}
+
+NOTICES = ("SpotInterruption", "TerminationNotice")
+UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 class Wrong(Exception):
@@ -75,6 +79,9 @@ def id_of(answer):
 
 def check_answer(answer, do, cancelled):
     """Whether this line ends a request for `do`."""
+    if do == "watch" and ("notice" in answer or answer.get("state") == "watching"):
+        check_notice(answer)
+        return False
     kinds = [key for key in ("state", "note", "error") if key in answer]
     if len(kinds) != 1:
         raise Wrong(short(answer), "one of state, note and error", "Answers")
@@ -98,6 +105,17 @@ def check_answer(answer, do, cancelled):
         allowed = sorted(ends | ({"draining"} if do == "deregister" else set()))
         raise Wrong(short(answer), f"state {' or '.join(allowed)} for {do}" if allowed else f"an error for '{do}'", "Answers")
     return True
+
+
+def check_notice(answer):
+    if "notice" not in answer:
+        return
+    if answer["notice"] not in NOTICES:
+        raise Wrong(short(answer), f"notice {' or '.join(NOTICES)}", "Notices")
+    if "reason" in answer and not one_line(answer["reason"]):
+        raise Wrong(short(answer), "a reason of one line of text", "Notices")
+    if "at" in answer and not (isinstance(answer["at"], str) and UTC.fullmatch(answer["at"])):
+        raise Wrong(short(answer), 'at as in "2026-09-18T08:22:00Z"', "Notices")
 
 
 def check_known(known, abilities):

@@ -16,7 +16,7 @@ URL = "test:?member=1"
 RIGHT = """#!/usr/bin/env -S {python} -S
 import json, os, signal, subprocess, sys, time
 say = lambda **facts: print(json.dumps(facts), flush=True)
-greet = dict(helper="agent-lb-test", version="1", protocol=1, abilities=["register", "cancel", "batch"])
+greet = dict(helper="agent-lb-test", version="1", protocol=1, abilities=["register", "cancel", "batch", "watch"])
 open_ones = set()
 def answer(one):
     number, do, url = one["id"], one["do"], one.get("url")
@@ -30,6 +30,9 @@ def answer(one):
         say(id=number, state="drained")
     elif do == "cancel":
         pass
+    elif do == "watch" and sys.argv[1:] == ["watch"]:
+        say(id=number, state="watching")
+        say(id=number, notice="SpotInterruption", reason="it will be terminated", at="2026-09-18T08:22:00Z")
     else:
         say(id=number, error=f"cannot do {{do}}: unknown", retry=False)
 print("text for people", file=sys.stderr)
@@ -53,7 +56,7 @@ BROKEN = {
     "greets with a number": ((GREET, "print(1, flush=True)"), r"FAIL  greeting: 1; expected an object like .*\(The greeting\)"),
     "speaks another protocol": (("protocol=1", "protocol=2"), r"FAIL  greeting: protocol 2; expected protocol 1, a number"),
     "has a protocol that is no number": (("protocol=1", "protocol=True"), r"FAIL  greeting: protocol true; expected"),
-    "has no abilities": (('abilities=["register", "cancel", "batch"]', "more=1"),
+    "has no abilities": (('abilities=["register", "cancel", "batch", "watch"]', "more=1"),
                          r"FAIL  greeting: no abilities in .*; expected abilities, a list of names"),
     "says more than its greeting": ((GREET, GREET + "; say(id=1, note='here I am')"),
                                     r'FAIL  greeting: {"id": 1, "note": "here I am"}; expected the id of a request; those were \[\]'),
@@ -81,7 +84,7 @@ BROKEN = {
     "has a key of the wrong type": (("knows=True", "knows=1"), r"FAIL  check: knows 1; expected knows to be true or false"),
     "registers without the ability": ((('abilities=["register", ', "abilities=["), ("knows=True", "register=True")),
                                       r"FAIL  check: register true, without the ability; expected register among the greeting's"),
-    "answers with arrays": (('["register", "cancel", "batch"]', "[]"), (KNOWN, 'print(json.dumps([dict(id=number, state="known")]), flush=True)'),
+    "answers with arrays": (('["register", "cancel", "batch", "watch"]', "[]"), (KNOWN, 'print(json.dumps([dict(id=number, state="known")]), flush=True)'),
                             r"FAIL  check: an array: .*; expected one object a line, without the ability batch \(Batches\)"),
     "refuses keys that it doesn't know": (("    number,", "    assert len(one) <= 3\n    number,"),
                                           r"FAIL  unknown key: it exited with code 1; expected it to live until stdin ends"),
@@ -118,6 +121,14 @@ BROKEN = {
                       r"FAIL  end of stdin: on stdout: bye; expected one JSON value a line"),
     "ignores SIGTERM": ((GREET, f"signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{GREET}"),
                         r"FAIL  sigterm: it still runs 1 s after SIGTERM to its process group"),
+    "watches and doesn't say so": (('say(id=number, state="watching")', "pass"), ('say(id=number, notice', "dict(notice"),
+                                   r"FAIL  watch: nothing about id 1 \(watch\) for 1 s; expected"),
+    "has a notice that is none": (('notice="Spot', 'notice="My'),
+                                  r"FAIL  watch: .*; expected notice SpotInterruption or TerminationNotice \(Notices\)"),
+    "has a time that is none": (('at="2026-09-18T08:22:00Z"', 'at="08:22"'),
+                                r"FAIL  watch: .*; expected at as in \"2026-09-18T08:22:00Z\" \(Notices\)"),
+    "can't watch when it is told to": (('sys.argv[1:] == ["watch"]', "False"),
+                                       r"FAIL  watch: .*cannot do watch.*; expected watching, or an error with retry"),
 }
 
 
@@ -155,8 +166,8 @@ class CheckHelper(harness.LiveTest):
         self.assertEqual(done.stderr, "")
         self.assertIn("ok    check: known (knows=true, settleMs=100, port=8080, target=member 1)\n", done.stdout)
         self.assertIn("ok    batch: 20 checks, then 3 deregistrations: drained", done.stdout)
-        self.assertRegex(done.stdout, r"(?m)^ok    output: \d+ lines on stdout, all of them JSON; 3 on stderr, for people$")
-        self.assertIn("nothing is wrong, 18 right, 1 not tried", done.stdout)
+        self.assertRegex(done.stdout, r"(?m)^ok    output: \d+ lines on stdout, all of them JSON; 4 on stderr, for people$")
+        self.assertIn("nothing is wrong, 19 right", done.stdout)
         self.assertNotIn("\033", done.stdout)
 
     def test_each_wrong_one_is_told_why(self):
@@ -190,7 +201,7 @@ class CheckHelper(harness.LiveTest):
 
     def test_a_drain_that_lasts_is_left_alone_or_cancelled(self):
         lasts = [(DRAINED, "open_ones.add(number)"), ("        pass", '        open_ones.remove(number); say(id=number, state="cancelled")')]
-        alone = self.helper("lasts", ('"register", "cancel", "batch"', ""), lasts[0])
+        alone = self.helper("lasts", ('"register", "cancel", "batch", "watch"', ""), lasts[0])
         done = self.run_check(alone, code=0)
         self.assertIn("ok    deregister: still draining, acknowledged", done.stdout)
         cancels = [*lasts, ('if do == "check"', 'if do == "cancel" and number not in open_ones:\n        pass\n    elif do == "check"')]
