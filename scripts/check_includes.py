@@ -43,7 +43,7 @@ STOREYS = [
     {"phase"},
     {"process", "load_balancer", "journal", "connections", "stop_request"},
     {"(parts)"},
-    {"stop"},
+    {"stop", "stop_progress"},
     {"life", "adoption"},
     {"supervisor"},
 ]

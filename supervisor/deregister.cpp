@@ -4,7 +4,7 @@
 #include <tuple>
 
 #include "supervisor/drain.hpp"
-#include "supervisor/registration.hpp"
+#include "supervisor/introduction.hpp"
 
 // DEREGISTER: the first half of leaving.
 namespace lastcall {

@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <csignal>
 
+#include "supervisor/introduction.hpp"
 #include "supervisor/registration.hpp"
 
 namespace lastcall {
 namespace {
 
-constexpr Clock::duration introduction_patience = 5s;  // a task waits no longer to be started
-constexpr Clock::duration journal_patience = 100ms;    // a task waits no longer to be recorded
+constexpr Clock::duration journal_patience = 100ms;  // a task waits no longer to be recorded
 
 bool contains(const std::vector<std::string>& all, const std::string& one) {
     return std::find(all.begin(), all.end(), one) != all.end();
@@ -51,24 +51,13 @@ awaitable<void> Life::introduce() {
 }
 
 awaitable<void> Life::introduce_to(Watch& watch) {
-    std::string trouble = "no answer in time";
-    // Caught here: what may be mended is no reason to have no task at all.
     try {
-        const auto limit = around_.clock.now() + introduction_patience;
-        const auto in_time =
-            co_await before(around_.clock, limit, done(lastcall::introduce(watch)));
-        if (in_time) {
-            met(watch);
-            co_return;
-        }
-    } catch (const LoadBalancerError& error) {
-        if (!error.retry()) throw BadRequest(error.what());
-        trouble = error.what();
+        const bool introduced =
+            co_await introduce_in_time(around_.clock, around_.log, state_.definition.name, watch);
+        if (introduced) met(watch);
+    } catch (const LoadBalancerError& error) {  // the task's author has to mend that
+        throw BadRequest(error.what());
     }
-    around_.log.say(Level::warn, "Load balancer can't be asked about a task",
-                    {{"task", state_.definition.name},
-                     {"loadBalancer", watch.membership.url},
-                     {"error", trouble}});
 }
 
 void Life::met(const Watch& watch) {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "supervisor/introduction.hpp"
+
 namespace lastcall {
 namespace {
 
@@ -74,12 +76,6 @@ awaitable<bool> attempt(Registration to, Watch& watch, Step step) {
 }
 
 }  // namespace
-
-awaitable<void> introduce(Watch& watch) {
-    if (watch.introduced) co_return;
-    co_await watch.membership.load_balancer->introduce(watch.membership);
-    watch.introduced = true;
-}
 
 awaitable<void> register_when_listening(Registration to, Watch& watch) {
     for (;;) {

@@ -17,9 +17,6 @@ struct Registration {
     bool registered_before = false;  ///< by an agent before us
 };
 
-/// Fills in what only the load balancer knows, unless that is done.
-awaitable<void> introduce(Watch& watch);
-
 /// No traffic before somebody listens: asks the load balancer which port it sends to, waits until
 /// that is listened on, and only then registers. Tries until it succeeds, or can't ever; the watch
 /// says which.
