@@ -33,6 +33,13 @@ Surroundings surroundings(House& house, const Settings& settings, const Role& ro
         }
         return all;
     };
+    const auto memberships_left = [&load_balancers](const TaskDefinition& definition) {
+        std::vector<Membership> all;
+        for (const auto& url : definition.load_balancers) {
+            all.push_back(load_balancers.membership_left(url));
+        }
+        return all;
+    };
     const auto introduced = [&log](const TaskDefinition& definition, const Membership& membership) {
         for (const auto& warning : {tight_deadline(definition.stop, membership),
                                     longer_delay(definition.stop, membership)}) {
@@ -52,6 +59,7 @@ Surroundings surroundings(House& house, const Settings& settings, const Role& ro
             .log = log,
             .launcher = launcher,
             .memberships = memberships,
+            .memberships_left = memberships_left,
             .introduced = introduced,
             .evidence = evidence,
             .new_id = random_id,

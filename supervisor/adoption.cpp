@@ -9,6 +9,7 @@ namespace {
 /// Those of a task that an earlier agent started with URLs that it understood.
 std::vector<Membership> memberships_left(Surroundings& around, const TaskDefinition& definition) {
     try {
+        if (around.memberships_left) return around.memberships_left(definition);
         return around.memberships(definition);
     } catch (...) {
         around.log.say(Level::error, "Task is supervised without its load balancers",

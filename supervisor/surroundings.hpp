@@ -40,6 +40,9 @@ struct Surroundings {
     Launcher& launcher;
     /// Understands a task's load balancer URLs. Throws BadRequest for one it can't.
     std::function<std::vector<Membership>(const TaskDefinition&)> memberships;
+    /// The same for a task that an earlier agent has left: one that isn't understood any more is
+    /// among them, and refuses everything. May be empty: then all or none are understood.
+    std::function<std::vector<Membership>(const TaskDefinition&)> memberships_left;
     /// A load balancer has told what only it knows of a task's membership. May be empty.
     std::function<void(const TaskDefinition&, const Membership&)> introduced;
     /// The kernel's word on one task; `processes` are its containers' processes.

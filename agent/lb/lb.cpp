@@ -11,6 +11,7 @@
 #include "agent/lb/haproxy.hpp"
 #include "agent/lb/helper_path.hpp"
 #include "agent/lb/helper_target.hpp"
+#include "agent/lb/lost.hpp"
 #include "agent/lb/readiness.hpp"
 #include "agent/lb/url.hpp"
 
@@ -84,6 +85,16 @@ class LoadBalancers::Impl {
         return url.scheme == "haproxy" ? haproxy(url) : readiness(url);
     }
 
+    Membership membership_left(const std::string& text) {
+        try {
+            return membership(text);
+        } catch (const std::exception& error) {  // the others are to be told all the same
+            log_.say(Level::error, "Load balancer of a task that runs can't be spoken to",
+                     {{"error", error.what()}});
+            return lost(text, error.what());
+        }
+    }
+
     awaitable<void> close() {
         std::vector<awaitable<void>> closing;
         for (const auto& [program, helper] : helpers_) closing.push_back(helper->close());
@@ -152,6 +163,22 @@ class LoadBalancers::Impl {
         return {port, client_.get()};
     }
 
+    /// What its URL says holds all the same, if that is understood.
+    Membership lost(const std::string& text, std::string why) {
+        Membership membership;
+        membership.url = membership.target = without_secrets(text);
+        membership.settle = 10s;
+        try {
+            const LoadBalancerUrl url = parse_load_balancer_url(text);
+            membership = common_part(url);
+            membership.settle = url.settle.value_or(10s);
+        } catch (const std::invalid_argument&) {  // that is the reason
+        }
+        membership.load_balancer = lost_load_balancer(std::move(why));
+        membership.poll = std::chrono::hours(1);
+        return membership;
+    }
+
     /// What only the load balancer knows is filled in by its introduction.
     Membership helped(const LoadBalancerUrl& url) {
         const auto program = helper_program(url, helper_path_);
@@ -188,6 +215,10 @@ LoadBalancers::LoadBalancers(asio::any_io_executor executor, Clock& clock, Log& 
 LoadBalancers::~LoadBalancers() = default;
 
 Membership LoadBalancers::membership(const std::string& url) { return impl_->membership(url); }
+
+Membership LoadBalancers::membership_left(const std::string& url) {
+    return impl_->membership_left(url);
+}
 
 awaitable<void> LoadBalancers::close() { return impl_->close(); }
 

@@ -24,6 +24,9 @@ class LoadBalancers {
     ~LoadBalancers();
     /// Throws std::invalid_argument with `load_balancer_url_trouble`'s text.
     Membership membership(const std::string& url);
+    /// The same for a task that an earlier agent has left. Never throws: one that isn't understood
+    /// any more says nothing but why.
+    Membership membership_left(const std::string& url);
     /// Helper programs leave. What they were asked for is finished, within 3 s.
     awaitable<void> close();
 

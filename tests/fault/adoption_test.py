@@ -1,6 +1,7 @@
 """`agent serve` is killed; another one on the same data directory goes on with its tasks."""
 import os
 import pathlib
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -68,6 +69,57 @@ class Adoption(mortal.MortalTest):
         self.assertIn("exit code unknown", self.agent.ctl("ps"))
         self.assertEqual(self.agent.stops("web")[0]["outcome"], "exited")
         self.serve()  # its name is free
+
+    def behind_two(self):
+        """Behind HAProxy, and a load balancer whose program will not be there any more."""
+        helpers, flag = self.dir / "helpers", self.dir / "web.up"
+        helpers.mkdir()
+        shutil.copy(harness.ROOT / "scripts/examples/agent-lb-flag", helpers)
+        self.begin(AGENT_HELPER_PATH=helpers)
+        self.port, self.service = harness.free_port(), self.journal("web")
+        self.haproxy = harness.Haproxy(self, {"web": self.port})
+        self.agent.run("web", *self.obedient(self.port, journal=self.service), port=self.port,
+                       load_balancers=[self.haproxy.url("web"), f"flag:{flag}?settle=100ms"])
+        self.haproxy.wait_ready("web")
+        wait_until(flag.exists, "the flag")
+        self.wait_recorded("web", registered=True)
+        return helpers / "agent-lb-flag"
+
+    def assert_two_left(self, flag_outcome):
+        record = self.agent.stops("web")[0]
+        left = {phase["detail"]["loadBalancer"].partition(":")[0]: phase for phase in record["phases"]
+                if phase["phase"] == "DEREGISTER"}
+        self.assertEqual(left["haproxy"]["outcome"], "completed", record)
+        self.assertEqual(left["flag"]["outcome"], flag_outcome, record)
+        self.assertEqual(phase_of(record, "DRAIN")["outcome"], "completed", record)
+        self.assertEqual(record["outcome"], "graceful")
+        return left["flag"]
+
+    def test_a_load_balancer_that_is_lost_hides_no_other(self):
+        program = self.behind_two()
+        self.kill_agent()
+        program.unlink()
+        self.go_on()
+        self.assertIn("can't be spoken to", self.agent.process.stderr())
+        self.agent.ctl("stop", "web")
+        self.assertIn("a program agent-lb-flag in", self.assert_two_left("failed")["detail"]["error"])
+        self.assertTrue(self.haproxy.server("web")["admin_state"] & 0x09, "HAProxy would still send")
+
+    def test_a_drain_goes_on_without_a_load_balancer_that_is_lost(self):
+        program = self.behind_two()
+        client = harness.Client(self.haproxy.port)
+        self.addCleanup(client.close)
+        client.send("/delay/1500")
+        wait_until(lambda: self.haproxy.server("web")["scur"], "the request")
+        self.agent.ctl("stop", "web", "--detach")
+        self.wait_phase_recorded("web", "DRAIN")
+        self.kill_agent()
+        program.unlink()
+        self.go_on()
+        self.assertEqual(client.response(), 200)
+        self.agent.wait_status("web", "STOPPED")
+        self.assert_two_left("completed")
+        self.assertEqual(len(self.terms()), 1)
 
     def left_to_a_stranger(self):
         """The agent is dead, and so is its task; somebody else runs."""

@@ -120,6 +120,13 @@ class MortalTest(harness.LiveTest):
                     (name, f'%"{key}"%')).fetchone()
         wait_until(noted, f"{key} to be recorded")
 
+    def wait_phase_recorded(self, name, phase):
+        def recorded():
+            with contextlib.closing(sqlite3.connect(self.agent.data / "journal.db")) as journal:
+                return journal.execute("select 1 from phases join stops on stops.id = stop_id where task = ? and phase = ?",
+                                       (name, phase)).fetchone()
+        wait_until(recorded, f"{phase} to be recorded")
+
     def terms(self, service=None):
         return [e for e in (service or self.service).events("signal") if e["signal"] == signal.SIGTERM]
 
